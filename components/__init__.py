@@ -1,0 +1,1 @@
+"""The stages of the training pipeline: one folder each, thin component over a plain function."""

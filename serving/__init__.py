@@ -1,0 +1,1 @@
+"""One ticket in, one grounded answer out. Runs without torch, transformers or kfp."""
