@@ -1,0 +1,51 @@
+# Every target prepares its own environment; a finished one is found again.
+PYTHON ?= python3.11
+UV_VERSION := 0.13.9
+VENV := .venv
+BIN := $(VENV)/bin
+OUT ?= out/demo
+export PYTHONUTF8 = 1
+export HF_HUB_OFFLINE = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format bench lock wheel clean
+
+help:  ## Say what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# The stamp holds as long as what is asked for (setup.cfg, constraints.txt) does.
+$(VENV)/.ready: setup.cfg constraints.txt
+	@echo "Preparing $(VENV) (pinned, checked by hash; about 2 minutes and 6 GB once)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r constraints.txt
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --editable .
+	@touch $@
+
+demo: $(VENV)/.ready  ## The whole road on samples/: train, compress, choose, register, serve, answer
+	@$(BIN)/deskgraph demo --out $(OUT)
+
+test: $(VENV)/.ready  ## Every test but the cluster's
+	@$(BIN)/python -m pytest -q -m "not cluster"
+
+lint: $(VENV)/.ready  ## ruff (rules and format) and mypy --strict
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(VENV)/.ready  ## Format in place
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(VENV)/.ready  ## The tables: make bench NAME=compression DATA=DIR (result.json, table.md, plot)
+	@$(BIN)/deskgraph bench $(NAME) $(if $(DATA),--data $(DATA)) --out out/bench/$(NAME)
+
+lock: $(VENV)/.ready  ## Resolve setup.cfg into constraints.txt again
+	@$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --all-extras \
+	  --no-emit-find-links --no-emit-index-url setup.cfg -o constraints.txt
+
+wheel: $(VENV)/.ready  ## Build the one wheel into dist/
+	@$(BIN)/uv build --quiet --wheel --out-dir dist
+
+clean:  ## Remove what runs and builds left (not the environment)
+	@rm -rf out dist build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

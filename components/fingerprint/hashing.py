@@ -1,0 +1,120 @@
+"""Content digests of the inputs and of the code that reads them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from components.registry import champion_location
+from components.storage import localise
+from serving.manifest import file_sha256
+
+CODE_PACKAGES = ("kg_schema", "serving", "components")
+CODE_SUFFIXES = (".py", ".yaml", ".cypher", ".sql", ".html")
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What a run stands on.
+
+    Args:
+        code: Digest of the stages' own code and data.
+        tickets: Digest of the tickets, the separate test tickets included.
+        graph: Digest of the graph's files; empty without a graph.
+        gold: Digest of the gold questions; empty without them.
+        model_name: Name of the registered model, which belongs to the data set.
+        champion: Location of the registered champion; empty where there is none yet.
+    """
+
+    code: str
+    tickets: str
+    graph: str
+    gold: str
+    model_name: str
+    champion: str
+
+
+def fingerprint_inputs(
+    tickets: str,
+    *,
+    test_tickets: str = "",
+    graph: str = "",
+    gold: str = "",
+    task: str = "intent",
+    model_name: str = "",
+    tracking_uri: str = "",
+) -> Fingerprint:
+    """Digests everything a run reads by content, not by name or time.
+
+    Args:
+        tickets: Location of the tickets.
+        test_tickets: Location of separate test tickets; empty for none.
+        graph: Location of the graph's files; empty for none.
+        gold: Location of the gold questions; empty for none.
+        task: `intent` or `answer`; part of the model's name.
+        model_name: Name to register under; derived from `tickets` where empty.
+        tracking_uri: MLflow's; empty knows no champion.
+
+    Returns:
+        The digests, each 16 hexadecimal characters.
+
+    Raises:
+        InputError: A location that holds nothing.
+    """
+    name = model_name or default_model_name(tickets, task)
+    return Fingerprint(
+        code=digest_code(),
+        tickets=digest_locations(tickets, test_tickets),
+        graph=digest_locations(graph),
+        gold=digest_locations(gold),
+        model_name=name,
+        champion=(champion_location(tracking_uri, name) or "") if tracking_uri else "",
+    )
+
+
+def default_model_name(tickets: str, task: str) -> str:
+    """Names a model after its data set: another company's tickets give another name.
+
+    >>> default_model_name("samples:tickets", "intent")
+    'deskgraph-intent-samples-tickets'
+    """
+    readable = re.sub(r"[^a-z0-9]+", "-", Path(tickets).stem.lower()).strip("-") or "tickets"
+    if tickets.startswith("samples:"):
+        return f"deskgraph-{task}-{readable}"
+    absolute = tickets if "://" in tickets else str(Path(tickets).resolve())
+    return f"deskgraph-{task}-{readable}-{hashlib.sha256(absolute.encode()).hexdigest()[:6]}"
+
+
+def digest_locations(*locations: str) -> str:
+    """Digests the files below some locations; empty names are passed over."""
+    lines = []
+    for number, location in enumerate(locations):
+        if not location:
+            continue
+        root = localise(location)
+        paths = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file())
+        # A lone file's own name does not matter; inside a folder it tells nodes from gold.
+        lines += [
+            f"{number}\t{path.relative_to(root).as_posix()}\t{file_sha256(path)}" for path in paths
+        ]
+    return _short("\n".join(lines)) if lines else ""
+
+
+def digest_code() -> str:
+    """Digests the code of the floors that stages run."""
+    lines = []
+    for package in CODE_PACKAGES:
+        root = Path(str(resources.files(package)))
+        lines += [
+            f"{package}/{path.relative_to(root).as_posix()}\t{file_sha256(path)}"
+            for path in sorted(root.rglob("*"))
+            if path.suffix in CODE_SUFFIXES
+        ]
+    return _short("\n".join(lines))
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

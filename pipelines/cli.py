@@ -1,0 +1,192 @@
+"""The `deskgraph` command. Each subcommand imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from kg_schema.errors import DeskGraphError
+
+Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+DEFAULT_OUT = Path("out/demo")
+EPILOG = """\
+examples:
+  deskgraph run --profile local --out out/demo          the whole road on the samples
+  deskgraph run --profile local --tickets tickets.csv --text-column text --label-column intent \\
+                --out out/mine                          the same on tickets of your own
+  deskgraph ask "My X-200 phone hasn't been fast charging recently. What should I do?"
+
+exit codes: 0 done; 1 it ran and the result is bad; 2 something given cannot be used.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parses the command line, runs one subcommand, and turns typed errors into one line.
+
+    Args:
+        argv: Arguments without the program's name; those of the process by default.
+
+    Returns:
+        The exit code.
+    """
+    arguments = build_parser().parse_args(argv)
+    logging.basicConfig(
+        level=logging.INFO if arguments.verbose else logging.WARNING,
+        format="%(levelname)s %(name)s: %(message)s",
+    )
+    try:
+        from pipelines import commands
+
+        return int(getattr(commands, arguments.handler)(arguments))
+    except DeskGraphError as error:
+        sys.stderr.write(f"deskgraph: {error}\n")
+        return error.exit_code
+    except ModuleNotFoundError as error:
+        extra = arguments.extra
+        sys.stderr.write(
+            f"deskgraph: {error.name} is not installed; pip install 'deskgraph[{extra}]'\n"
+        )
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("deskgraph: interrupted; the same command goes on from there\n")
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has gone, such as `head`; nothing is wrong.
+        sys.stderr.close()
+        return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Builds the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="deskgraph",
+        description="Turn tickets and a knowledge graph into a small, fast, grounded recommender.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="say what happens underneath")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_run(commands)
+    _add_compile(commands)
+    _add_graph(commands)
+    _add_serve(commands)
+    _add_ask(commands)
+    _add_models(commands)
+    return parser
+
+
+def _command(
+    commands: Subparsers,
+    name: str,
+    summary: str,
+    handler: str,
+    extra: str,
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=summary, description=f"{summary}.")
+    parser.set_defaults(handler=handler, extra=extra)
+    return parser
+
+
+def _add_run(commands: Subparsers) -> None:
+    parser = _command(commands, "run", "Run the training pipeline on this machine", "run", "train")
+    add = parser.add_argument
+    add("--profile", default="local", help="local, gpu, cluster, or a YAML file (default: local)")
+    add("--out", type=Path, required=True, metavar="DIR", help="the run's folder")
+    add("--tickets", metavar="WHERE", help="a path, s3://… or samples:tickets (the default)")
+    add("--test-tickets", default="", metavar="WHERE", help="separate tickets for the last report")
+    add("--text-column", default="text", metavar="NAME", help="the text's column in a CSV")
+    add("--label-column", default="intent", metavar="NAME", help="the label's column in a CSV")
+    add("--graph", metavar="WHERE", help="the graph's files; none with tickets of your own")
+    add("--gold", metavar="WHERE", help="gold questions; none with tickets of your own")
+    add("--task", choices=("intent", "answer"), default="intent", help="what the model learns")
+    add("--base-model", metavar="WHERE", help="a path, s3://…, a Hub id, or minilm (the default)")
+    add("--model-name", default="", metavar="NAME", help="name in the registry")
+    add("--fresh", action="store_true", help="run every step, whatever earlier runs finished")
+    add("--ask", default="", metavar="TEXT", help="a ticket to answer through the served winner")
+
+
+def _add_compile(commands: Subparsers) -> None:
+    summary = "Write the pipeline as one YAML for the Kubeflow Pipelines page"
+    parser = _command(commands, "compile", summary, "compile_pipeline", "train")
+    parser.add_argument("--profile", default="cluster", help="local, gpu, cluster or a YAML file")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the YAML's path")
+
+
+def _add_graph(commands: Subparsers) -> None:
+    graph = commands.add_parser(
+        "graph", help="Keep the knowledge graph", description="Keep the knowledge graph."
+    )
+    verbs = graph.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    start = _command(verbs, "start", "Start a graph server on loopback", "graph_start", "offline")
+    start.add_argument("--engine", choices=("embedded", "neo4j"), default="embedded")
+    start.add_argument("--port", type=int, default=0, help="Bolt port (default: a free one)")
+    stop = _command(verbs, "stop", "Stop the folder's graph server", "graph_stop", "offline")
+    migrate = _command(verbs, "migrate", "Bring the schema up to date", "graph_migrate", "offline")
+    load = _command(verbs, "load", "Load files; a repeated load writes nothing", "graph_load", "")
+    load.add_argument("files", nargs="+", metavar="FILE", help="JSON Lines, CSV or a folder")
+    load.add_argument("--source", default="", metavar="ID", help="who says these facts")
+    load.add_argument("--dry-run", action="store_true", help="say what would change, write nothing")
+    status = _command(verbs, "status", "Say what the graph holds", "graph_status", "offline")
+    check = _command(verbs, "check", "Compare database, ontology and migrations", "graph_check", "")
+    for verb in (start, stop, migrate, load, status, check):
+        verb.add_argument(
+            "--data",
+            type=Path,
+            default=DEFAULT_OUT / "graph",
+            metavar="DIR",
+            help=f"the server's data folder (default: {DEFAULT_OUT / 'graph'})",
+        )
+
+
+def _add_serve(commands: Subparsers) -> None:
+    summary = "Serve a model directory over KServe's V1, V2 and gRPC"
+    parser = _command(commands, "serve", summary, "serve", "serve")
+    parser.add_argument("--model", metavar="DIR", help="the model (default: the run's champion)")
+    parser.add_argument(
+        "--run", type=Path, default=DEFAULT_OUT, metavar="DIR", help="a run's --out"
+    )
+    parser.add_argument("--port", type=int, default=8080, help="REST port (default: 8080)")
+    parser.add_argument("--grpc-port", type=int, default=8081, help="gRPC port (default: 8081)")
+    parser.add_argument(
+        "--graph-uri", default="", metavar="URI", help="bolt://… (default: the run's)"
+    )
+
+
+def _add_ask(commands: Subparsers) -> None:
+    parser = _command(commands, "ask", "Answer one ticket on this machine", "ask", "serve")
+    add = parser.add_argument
+    add("text", help="the ticket")
+    add("--customer", default="", metavar="ID", help="whose orders may be read")
+    add("--as-of", default="", metavar="DATE", help="the day to be right for (default: today)")
+    add("--json", action="store_true", help="the whole answer as JSON")
+    add("--model", metavar="DIR", help="a model directory (default: the run's champion)")
+    add("--run", type=Path, default=DEFAULT_OUT, metavar="DIR", help="a run's --out")
+    add("--graph-uri", default="", metavar="URI", help="bolt://… (default: the run's graph)")
+
+
+def _add_models(commands: Subparsers) -> None:
+    models = commands.add_parser(
+        "models", help="Look at the registry, or roll back", description="Look at the registry."
+    )
+    verbs = models.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    listing = _command(verbs, "list", "List registered versions", "models_list", "train")
+    show = _command(verbs, "show", "Show one version", "models_show", "train")
+    show.add_argument("version", nargs="?", default="champion", help="a number or an alias")
+    back = _command(
+        verbs, "rollback", "Make an earlier version champion", "models_rollback", "train"
+    )
+    back.add_argument("version", nargs="?", default="previous", help="a number or an alias")
+    for verb in (listing, show, back):
+        verb.add_argument(
+            "--run", type=Path, default=DEFAULT_OUT, metavar="DIR", help="a run's --out"
+        )
+        verb.add_argument("--name", default="", help="the model (default: the run's only one)")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
