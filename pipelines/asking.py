@@ -6,10 +6,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serving.assistant import Assistant
-
 from kg_schema.connection import GraphSettings
 from kg_schema.errors import InputError
+from serving.assistant import Assistant
 
 if TYPE_CHECKING:
     from serving.contracts import Answer, Ticket
@@ -27,11 +26,8 @@ async def answer_once(
         ticket: The question.
         principal: Who asks.
     """
-    assistant = await Assistant.open(model, graph)
-    try:
+    async with Assistant.open(model, graph) as assistant:
         return await assistant.answer(ticket, principal)
-    finally:
-        await assistant.close()
 
 
 def find_model(given: str | None, run: Path) -> Path:

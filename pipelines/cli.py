@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code.
     """
     arguments = build_parser().parse_args(argv)
+    # Asked to stop, it stops what it started, as at Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     logging.basicConfig(
         level=logging.INFO if arguments.verbose else logging.WARNING,
         format="%(levelname)s %(name)s: %(message)s",
@@ -125,15 +128,8 @@ def _add_graph(commands: Subparsers) -> None:
     start = _command(verbs, "start", "Start a graph server on loopback", "graph_start", "offline")
     start.add_argument("--engine", choices=("embedded", "neo4j"), default="embedded")
     start.add_argument("--port", type=int, default=0, help="Bolt port (default: a free one)")
-    stop = _command(verbs, "stop", "Stop the folder's graph server", "graph_stop", "offline")
-    migrate = _command(verbs, "migrate", "Bring the schema up to date", "graph_migrate", "offline")
-    load = _command(verbs, "load", "Load files; a repeated load writes nothing", "graph_load", "")
-    load.add_argument("files", nargs="+", metavar="FILE", help="JSON Lines, CSV or a folder")
-    load.add_argument("--source", default="", metavar="ID", help="who says these facts")
-    load.add_argument("--dry-run", action="store_true", help="say what would change, write nothing")
-    status = _command(verbs, "status", "Say what the graph holds", "graph_status", "offline")
-    check = _command(verbs, "check", "Compare database, ontology and migrations", "graph_check", "")
-    for verb in (start, stop, migrate, load, status, check):
+    stop = _command(verbs, "stop", "Stop a folder's graph server", "graph_stop", "offline")
+    for verb in (start, stop):
         verb.add_argument(
             "--data",
             type=Path,
@@ -141,6 +137,22 @@ def _add_graph(commands: Subparsers) -> None:
             metavar="DIR",
             help=f"the server's data folder (default: {DEFAULT_OUT / 'graph'})",
         )
+    migrate = _command(verbs, "migrate", "Bring the schema up to date", "graph_migrate", "serve")
+    load = _command(verbs, "load", "Load files; a repeat writes nothing", "graph_load", "serve")
+    load.add_argument("files", nargs="+", metavar="FILE", help="JSON Lines, CSV or a folder")
+    load.add_argument("--source", default="", metavar="ID", help="who says it (default: the file)")
+    load.add_argument("--mapping", type=Path, metavar="FILE", help="YAML that reads CSV columns")
+    load.add_argument("--dry-run", action="store_true", help="say what would change, write nothing")
+    status = _command(verbs, "status", "Say what the graph holds", "graph_status", "serve")
+    check = _command(verbs, "check", "Compare database and ontology", "graph_check", "serve")
+    for verb in (migrate, load, status, check):
+        verb.add_argument(
+            "--data",
+            type=Path,
+            metavar="DIR",
+            help=f"a running server's folder (default: NEO4J_URI, else {DEFAULT_OUT / 'graph'})",
+        )
+        verb.add_argument("--ontology", type=Path, metavar="FILE", help="an ontology of your own")
 
 
 def _add_serve(commands: Subparsers) -> None:

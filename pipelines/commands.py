@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kg_schema.errors import InputError
 
+DEMO_GRAPH = Path("out/demo/graph")
+
 if TYPE_CHECKING:
     import argparse
 
-    from serving.contracts import Answer
+    from kg_schema.connection import GraphSettings
 
 
 def say(text: str = "") -> None:
@@ -24,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Runs the training pipeline here, prints what came of it, and answers one ticket."""
     from pipelines.local import LocalRun, run_locally
     from pipelines.placement import load_profile
-    from pipelines.summary import print_summary
+    from pipelines.summary import summarise
     from pipelines.workspace import Workspace
 
     own = arguments.tickets is not None
@@ -48,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
         fresh=arguments.fresh,
     )
     with run_locally(job, Workspace(arguments.out)) as result:
-        print_summary(result, arguments.out, arguments.ask)
+        summarise(result, arguments.out, arguments.ask, say)
         return 0 if result.outputs["gate"] == "true" else 1
 
 
@@ -73,6 +76,7 @@ def ask(arguments: argparse.Namespace) -> int:
     from pydantic import ValidationError
 
     from pipelines.asking import answer_once, find_model
+    from pipelines.rendering import answer_lines
     from pipelines.services import graph_of
     from serving.contracts import Ticket
     from serving.principal import Principal
@@ -90,51 +94,16 @@ def ask(arguments: argparse.Namespace) -> int:
     if arguments.json:
         say(answer.model_dump_json(indent=2))
     else:
-        print_answer(answer)
+        for line in answer_lines(answer.model_dump(mode="json")):
+            say(line)
     return 0
-
-
-def print_answer(answer: Answer) -> None:
-    """Prints an answer with its claims' facts beneath it."""
-    for line in answer_lines(answer.model_dump(mode="json")):
-        say(line)
-
-
-def answer_lines(answer: dict[str, Any]) -> list[str]:
-    """Formats an answer (its JSON form) for a terminal: the claims, then the facts they cite."""
-    said = answer["answer"]
-    intent = answer["intent"]
-    lines = [f"intent   {intent['label']} ({intent['confidence']:.2f}), {answer['problem_type']}"]
-    if answer["entities"]:
-        names = ", ".join(f"{e['label']} {e['id']} ({e['text']})" for e in answer["entities"])
-        lines.append(f"entities {names}")
-    if said["abstained"]:
-        lines.append(f"no answer: {said['reason']}")
-    numbers: dict[str, int] = {}
-    for claim in said["claims"]:
-        marks = [numbers.setdefault(fact, len(numbers) + 1) for fact in claim["facts"]]
-        cited = "".join(f"[{mark}]" for mark in marks)
-        lines.append(f"  {claim['text']} {cited}")
-    facts = {fact["id"]: fact for fact in answer["facts"]}
-    for fact_id, number in numbers.items():
-        fact = facts[fact_id]
-        shown = fact["object_name"] or fact["object"]
-        subject = fact["subject_name"] or fact["subject"]
-        lines.append(f"    [{number}] {subject} · {fact['predicate']} · {shown}")
-    if answer["recommendations"]:
-        best = ", ".join(f"{r['title']} ({r['id']})" for r in answer["recommendations"][:5])
-        lines.append(f"  recommended: {best}")
-    if answer["degraded"]:
-        lines.append(f"  degraded: {', '.join(answer['degraded'])}")
-    return lines
 
 
 def serve(arguments: argparse.Namespace) -> int:
     """Serves a model until it is told to stop."""
-    from serving.app import main as serve_main
-
     from pipelines.asking import find_model
     from pipelines.services import environment, graph_of
+    from serving.app import main as serve_main
 
     options = ["--model", str(find_model(arguments.model, arguments.run))]
     options += ["--port", str(arguments.port), "--grpc-port", str(arguments.grpc_port)]
@@ -147,11 +116,11 @@ def serve(arguments: argparse.Namespace) -> int:
 
 
 def models_list(arguments: argparse.Namespace) -> int:
-    """Lists the registered versions."""
+    """Lists the registered versions, newest first."""
     from pipelines.registry import list_versions
 
     for row in list_versions(_tracking_uri(arguments), arguments.name):
-        aliases = ", ".join(row.aliases)
+        aliases = ", ".join(row.aliases) or "-"
         say(f"{row.name}  v{row.version}  {row.created_at}  {aliases}")
     return 0
 
@@ -160,11 +129,8 @@ def models_show(arguments: argparse.Namespace) -> int:
     """Shows one version with its lineage."""
     from pipelines.registry import show_version
 
-    say(
-        json.dumps(
-            show_version(_tracking_uri(arguments), arguments.name, arguments.version), indent=2
-        )
-    )
+    row = show_version(_tracking_uri(arguments), arguments.name, arguments.version)
+    say(json.dumps(row, indent=2))
     return 0
 
 
@@ -173,15 +139,75 @@ def models_rollback(arguments: argparse.Namespace) -> int:
     from pipelines.registry import rollback
 
     row = rollback(_tracking_uri(arguments), arguments.name, arguments.version)
-    say(f"champion of {row.name} is now v{row.version}")
+    say(f"champion of {row.name} is now v{row.version}; serve it with")
+    say(f"  deskgraph serve --model {row.location}")
     return 0
 
 
 def _tracking_uri(arguments: argparse.Namespace) -> str:
-    from pipelines.workspace import Workspace
+    """The registry of MLFLOW_TRACKING_URI, else the run's own."""
+    database = (arguments.run / "registry" / "mlflow.db").resolve()
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{database}"
 
-    if uri := os.environ.get("MLFLOW_TRACKING_URI"):
-        return uri
-    if not (arguments.run / "registry" / "mlflow.db").exists():
-        raise InputError("no registry there", where=str(arguments.run), fix="check --run")
-    return Workspace(arguments.run).tracking_uri
+
+def graph_start(arguments: argparse.Namespace) -> int:
+    """Starts a folder's graph server, which outlives the command."""
+    from kg_schema import commands
+
+    return commands.start(
+        say, data_dir=arguments.data, engine=arguments.engine, port=arguments.port
+    )
+
+
+def graph_stop(arguments: argparse.Namespace) -> int:
+    """Stops a folder's graph server."""
+    from kg_schema import commands
+
+    return commands.stop(say, data_dir=arguments.data)
+
+
+def graph_migrate(arguments: argparse.Namespace) -> int:
+    """Brings the schema up to date."""
+    from kg_schema import commands
+
+    return commands.migrate_graph(say, _graph(arguments), ontology=arguments.ontology)
+
+
+def graph_load(arguments: argparse.Namespace) -> int:
+    """Loads files into the graph."""
+    from components.storage import localise
+    from kg_schema import commands
+    from kg_schema.load import LoadOptions
+
+    return commands.load(
+        say,
+        _graph(arguments),
+        [localise(each) for each in arguments.files],
+        source_id=arguments.source or Path(arguments.files[0]).name,
+        ontology=arguments.ontology,
+        mapping=arguments.mapping,
+        options=LoadOptions(dry_run=arguments.dry_run),
+    )
+
+
+def graph_status(arguments: argparse.Namespace) -> int:
+    """Says what the graph holds."""
+    from kg_schema import commands
+
+    return commands.status(say, _graph(arguments), ontology=arguments.ontology)
+
+
+def graph_check(arguments: argparse.Namespace) -> int:
+    """Compares database, ontology and migrations."""
+    from kg_schema import commands
+
+    return commands.check(say, _graph(arguments), ontology=arguments.ontology)
+
+
+def _graph(arguments: argparse.Namespace) -> GraphSettings:
+    """The graph of --data where given, else of NEO4J_URI, else of the demo's folder."""
+    from kg_schema.commands import find_graph
+
+    if arguments.data is None and os.environ.get("NEO4J_URI"):
+        return find_graph()
+    return find_graph(data_dir=arguments.data or DEMO_GRAPH)

@@ -15,12 +15,16 @@ from kg_schema.progress import format_duration
 # Written by components.stage; not imported, so that following a log needs no stage.
 ERROR_MARK = "deskgraph-error "
 UNKNOWN_STEP_SECONDS = 10.0
+# Steps of a second or two say little of this machine's pace; this many seconds as expected are
+# taken as if they had been seen already.
+PRIOR_SECONDS = 30.0
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _START = re.compile(r"Executing task '(?P<task>[^']+)'")
 _END = re.compile(r"Task '(?P<task>[^']+)' finished with status (?P<status>\w+)")
 _CACHED = re.compile(r"Task (?P<task>\S+) cache hit")
 _RATE = re.compile(r"[\d,]+(?: of [\d,]+)? \S+, [\d,.]+/s")
+_LEFT = re.compile(r", (?:(?P<h>\d+) h )?(?:(?P<min>\d+) min ?)?(?:(?P<s>\d+) s )?left$")
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class Follower:
         self._terminal = self._stream.isatty()
         self._clock = clock
         self._started: dict[str, float] = {}
+        self._told_end = 0.0
         self._current = ""
         self._message = ""
         self._exit_code = 1
@@ -86,6 +91,7 @@ class Follower:
         elif ERROR_MARK in line:
             self._note_error(line.split(ERROR_MARK, 1)[1])
         elif self._current and _RATE.search(line):
+            self._told_end = self._end_of(line)
             self._show(f"{self._current}: {line.strip()}")
 
     @property
@@ -98,14 +104,21 @@ class Follower:
     @property
     def remaining(self) -> float:
         """Seconds that are probably left, by how this run compares with what was expected."""
-        done = sum(self._expect(step) for step in self.durations)
+        expected = sum(self._expect(step) for step in self.durations)
         took = sum(self.durations.values())
-        pace = took / done if done > 0 else 1.0
+        now = self._clock()
         pending = [step for step in self._steps.values() if step not in self._finished()]
-        left = sum(self._expect(step) for step in pending) * pace
-        if self._current:
-            left -= min(self._clock() - self._started[self._current], self._expect(self._current))
-        return max(left, 0.0)
+        current = 0.0
+        if self._current in pending:
+            pending.remove(self._current)
+            gone = now - self._started[self._current]
+            usual = self._expect(self._current)
+            current = max(self._told_end - now if self._told_end else usual - gone, 0.0)
+            # What a step says of itself tells the pace better than the short ones before it.
+            if self._told_end:
+                expected, took = expected + usual, took + gone + current
+        pace = (took + PRIOR_SECONDS) / (expected + PRIOR_SECONDS)
+        return current + sum(self._expect(step) for step in pending) * pace
 
     def _finished(self) -> set[str]:
         return {*self.durations, *self.cached}
@@ -117,8 +130,17 @@ class Follower:
     def _shown(self, task: str) -> str:
         return self._steps.get(task, task)
 
+    def _end_of(self, line: str) -> float:
+        """When a step's own progress line says that it will be done; 0 where it does not say."""
+        match = _LEFT.search(line)
+        if match is None:
+            return 0.0
+        parts = {unit: int(value or 0) for unit, value in match.groupdict().items()}
+        return self._clock() + parts["h"] * 3600 + parts["min"] * 60 + parts["s"]
+
     def _begin(self, step: str) -> None:
         self._current = step
+        self._told_end = 0.0
         self._started[step] = self._clock()
         self._show(f"{step} …")
 

@@ -13,6 +13,7 @@ from kg_schema.errors import InputError
 from kg_schema.local import RunningServer, attach, start_server
 
 PORT_NOTE = "port"
+STARTER_NOTE = "starter"
 ENGINE_NOTE = "engine"
 
 logger = logging.getLogger(__name__)
@@ -22,16 +23,33 @@ logger = logging.getLogger(__name__)
 def local_graph(folder: Path, engine: str = "embedded") -> Iterator[RunningServer]:
     """Gives a data folder's graph server; one that did not run is stopped again.
 
+    So is one that a killed command left running; one that `deskgraph graph start` started stays.
+
     Raises:
         ServerError: It does not come up.
     """
     running = attach(folder) if folder.exists() else None
+    ours = running is None or _left_behind(folder)
     server = running or _start(folder, engine)
+    if ours:
+        (folder / STARTER_NOTE).write_text(str(os.getpid()), encoding="utf-8")
     try:
         yield server
     finally:
-        if running is None:
+        if ours:
             server.stop()
+            (folder / STARTER_NOTE).unlink(missing_ok=True)
+
+
+def _left_behind(folder: Path) -> bool:
+    """Whether a command that is gone started the server that runs here."""
+    try:
+        os.kill(int((folder / STARTER_NOTE).read_text(encoding="utf-8")), 0)
+    except FileNotFoundError:
+        return False
+    except (ValueError, ProcessLookupError):
+        return True
+    return False
 
 
 @contextmanager

@@ -32,11 +32,12 @@ from components.deploy.smoke import check_answers
 from components.storage import localise
 from kg_schema.errors import DeskGraphError, InputError
 from pipelines.serving_process import LOOPBACK, ServingFailed, ServingProcess
-from serving.manifest import content_sha256, read_manifest
+from serving.manifest import content_sha256, verify_manifest
 
 RECORD_NAME = "deployed.json"
 MAX_REQUEST_BYTES = 64 << 10
 START_TIMEOUT_S = 30.0
+END_TIMEOUT_S = 60.0
 WATCH_S = 1.0
 
 logger = logging.getLogger(__name__)
@@ -93,16 +94,17 @@ class Supervisor:
         """
         with self._lock:
             model = localise(request.model, cache=self._state_dir / "models")
+            manifest = verify_manifest(model, "model")
             log = self._logs / f"serving-{request.name}-{request.version}.log".replace("/", "_")
             started = self._starting = ServingProcess(model, request.graph_uri, log)
             try:
                 started.wait_ready()
-                check_answers(started.url, SERVED_NAME)
+                check_answers(started.url, SERVED_NAME, with_graph=bool(request.graph_uri))
                 record = {
                     "name": request.name,
                     "version": request.version,
                     "model": str(model),
-                    "content_sha256": content_sha256(read_manifest(model)),
+                    "content_sha256": content_sha256(manifest),
                     "graph_uri": request.graph_uri,
                     "url": started.url,
                     "grpc_url": started.grpc_url,
@@ -292,7 +294,11 @@ def start_supervisor(state_dir: Path) -> Iterator[RunningSupervisor]:
         yield RunningSupervisor(_read_url(process, log), token, process.pid)
     finally:
         process.terminate()
-        process.wait()
+        try:
+            process.wait(END_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()  # the serving process sees the pipe close, and ends too
+            process.wait()
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
                 pipe.close()
@@ -340,7 +346,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _await_parent(stop: threading.Event) -> None:
-    sys.stdin.buffer.read()
+    # Not sys.stdin: its lock, held here when the process ends, would abort it.
+    while os.read(0, 4096):
+        pass
     stop.set()
 
 

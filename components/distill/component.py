@@ -23,7 +23,6 @@ def distill(
     from dataclasses import asdict
 
     from components.distill.distilling import DistillSettings, distill_model
-
     from components.stage import parse_settings, reported
     from components.training.checkpoint import checkpoint_folder
 

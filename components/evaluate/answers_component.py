@@ -22,7 +22,6 @@ def evaluate_answers(
     `gold_content` and `code` only key the cache.
     """
     from components.evaluate.answers import evaluate_answers as measure
-
     from components.stage import reported
 
     with reported():

@@ -22,7 +22,6 @@ def evaluate(
     """Measures the models as they are served; `code` only keys the cache."""
     from components.evaluate.evaluation import EvaluateSettings, evaluate_candidates
     from components.evaluate.page import log_confusion, log_metrics
-
     from components.stage import parse_settings, reported
 
     with reported():

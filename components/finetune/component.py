@@ -19,7 +19,6 @@ def finetune(
     from dataclasses import asdict
 
     from components.finetune.finetuning import FinetuneSettings, finetune_model
-
     from components.stage import parse_settings, reported
     from components.training.checkpoint import checkpoint_folder
 

@@ -16,7 +16,6 @@ def report(
 ) -> None:
     """Writes one self-contained HTML file; `code` only keys the cache."""
     from components.report.page import write_report
-
     from components.stage import reported
 
     with reported():

@@ -24,9 +24,8 @@ def select(
     metrics: dsl.Output[dsl.Metrics],
 ) -> NamedTuple("Outputs", [("gate", str), ("reason", str)]):
     """Chooses on validation rows, then reads the test split once; `code` only keys the cache."""
-    from components.select.selection import SelectSettings, select_candidate
-
     from components.model_dir import copy_model
+    from components.select.selection import SelectSettings, select_candidate
     from components.stage import parse_settings, reported
 
     with reported():

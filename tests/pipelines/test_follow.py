@@ -29,7 +29,7 @@ def test_time_left_follows_the_pace_of_the_steps_done() -> None:
     assert follow.remaining == 130
     clock.now = 20.0
     follow.take("Task 'shard' finished with status SUCCESS")
-    assert follow.remaining == (100 + 20) * 2
+    assert follow.remaining == (100 + 20) * (20 + 30) / (10 + 30)
     assert follow.durations == {"shard": 20.0}
     assert "[ 1/3] shard" in out.getvalue()
     assert "done in 20 s" in out.getvalue()
@@ -68,3 +68,16 @@ def test_colours_and_progress_lines() -> None:
     follow.read(["    train: 120 of 552 steps, 3.21/s, 2 min 15 s left\n", "    noise\n"])
     assert "finetune: train: 120 of 552 steps" in out.getvalue()
     assert "noise" not in out.getvalue()
+
+
+def test_what_a_step_says_of_itself_counts_for_it_and_for_the_pace() -> None:
+    clock = Clock()
+    follow, _ = follower(clock)
+    follow.take("Executing task 'finetune'")
+    clock.now = 50.0
+    follow.take("    train: 25 of 100 rows, 0.50/s, 2 min 30 s left")
+    # 200 s where 100 were expected, so the steps still to come are slower too.
+    pace = (200 + 30) / (100 + 30)
+    assert follow.remaining == 150 + (10 + 20) * pace
+    clock.now = 210.0
+    assert follow.remaining < (10 + 20) * (210 + 30) / (100 + 30) + 1

@@ -1,0 +1,1 @@
+"""deploy: a registered version is brought up, asked, and only then sent traffic."""

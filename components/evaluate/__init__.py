@@ -1,0 +1,1 @@
+"""Evaluate: the candidates side by side, and the answers with and without the graph."""

@@ -1,0 +1,1 @@
+"""Export to ONNX: the graph that is served, checked against the model it came from."""

@@ -1,0 +1,1 @@
+"""Structured, uniform pruning: what is left is a plain, smaller Hugging Face model."""

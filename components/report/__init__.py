@@ -1,0 +1,1 @@
+"""Report: one page a person can read, from what was measured."""

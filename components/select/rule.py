@@ -1,0 +1,116 @@
+"""The rule: the cheapest candidate that loses little against the teacher and the champion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from components.scoring.scores import TEACHER
+from components.scoring.statistics import Interval
+
+
+@dataclass(frozen=True)
+class Contender:
+    """What the rule looks at.
+
+    Attributes:
+        latency_ms: What a request costs.
+        loss_points: Accuracy lost against the teacher, in points.
+        champion_loss_points: Accuracy lost against the champion on the labels both know; None
+            where there is no champion or no label in common.
+        accuracy: Share that was right on the validation split.
+    """
+
+    latency_ms: float
+    loss_points: Interval
+    champion_loss_points: Interval | None
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What may be lost.
+
+    Attributes:
+        points: Most points lost against the teacher; the upper 95% bound may be twice that.
+        champion_points: Most points lost against the champion, and only where zero lies within
+            the interval: a difference the rows cannot tell from none.
+        min_accuracy: Least accuracy that is let through.
+    """
+
+    points: float
+    champion_points: float
+    min_accuracy: float
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the rule decided.
+
+    Attributes:
+        winner: Name of a candidate.
+        passed: Whether it may be registered.
+        reason: One sentence.
+        verdicts: Per candidate, why it was taken or not.
+    """
+
+    winner: str
+    passed: bool
+    reason: str
+    verdicts: Mapping[str, str]
+
+
+def choose(contenders: Mapping[str, Contender], budget: Budget) -> Choice:
+    """Applies the rule; the teacher, losing nothing against itself, is always within the budget."""
+    order = sorted(contenders, key=lambda name: (contenders[name].latency_ms, name))
+    within = [name for name in order if not _over_budget(name, contenders[name], budget)]
+    passing = [name for name in within if not _refused(contenders[name], budget)]
+    winner = passing[0] if passing else within[0]
+    verdicts = {}
+    for name in order:
+        against = _over_budget(name, contenders[name], budget) or _refused(contenders[name], budget)
+        if name == winner and passing:
+            verdicts[name] = "chosen: the cheapest that passes"
+        else:
+            verdicts[name] = against or "passes, at a higher latency"
+    reason = _reason(winner, contenders[winner], budget, passed=bool(passing))
+    return Choice(winner, bool(passing), reason, verdicts)
+
+
+def _over_budget(name: str, contender: Contender, budget: Budget) -> str:
+    """Says why a candidate loses too much against the teacher; empty if it does not."""
+    loss = contender.loss_points
+    if name == TEACHER:
+        return ""
+    if loss.value > budget.points:
+        return f"loses {loss.value:.2f} points, more than {budget.points:g}"
+    if loss.high > 2 * budget.points:
+        return f"may lose {loss.high:.2f} points (95%), more than {2 * budget.points:g}"
+    return ""
+
+
+def _refused(contender: Contender, budget: Budget) -> str:
+    """Says why a candidate may not replace what is served; empty if it may."""
+    if contender.accuracy < budget.min_accuracy:
+        return f"{contender.accuracy:.2%} right, less than {budget.min_accuracy:.2%}"
+    loss = contender.champion_loss_points
+    if loss is None:
+        return ""
+    if loss.value > budget.champion_points:
+        return f"loses {loss.value:.2f} points against the champion"
+    if loss.value > 0 and loss.low > 0:
+        return f"is worse than the champion by {loss.value:.2f} points, beyond doubt"
+    return ""
+
+
+def _reason(name: str, contender: Contender, budget: Budget, *, passed: bool) -> str:
+    if not passed:
+        return f"no candidate passes; {name.replace('_', ' + ')} {_refused(contender, budget)}"
+    if name == TEACHER:
+        return f"no smaller candidate stays within {budget.points:g} points of the teacher"
+    loss = contender.loss_points
+    return (
+        f"{name.replace('_', ' + ')} is the cheapest within the budget: "
+        f"{contender.latency_ms:.2f} ms a ticket, "
+        f"{loss.value:.2f} points lost (95% {loss.low:.2f} to {loss.high:.2f})"
+    )

@@ -1,0 +1,25 @@
+"""Training shared by fine-tuning, recovery after pruning, and distillation.
+
+A stage describes one training as a `TrainSpec` and calls `run_training(spec)`, which starts the
+ranks with torchrun, shows progress and returns a `TrainResult`. Neither imports torch here.
+"""
+
+from components.training.run import run_training
+from components.training.spec import (
+    Distillation,
+    Lora,
+    TrainResult,
+    TrainSpec,
+    read_spec,
+    write_spec,
+)
+
+__all__ = [
+    "Distillation",
+    "Lora",
+    "TrainResult",
+    "TrainSpec",
+    "read_spec",
+    "run_training",
+    "write_spec",
+]

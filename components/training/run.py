@@ -1,0 +1,99 @@
+"""Starts one training as torchrun ranks and returns what it did."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from components.launch import Event, LaunchError, follow, threads_a_rank
+from components.storage import local_path, localise
+from components.training.checkpoint import drop_checkpoints
+from components.training.spec import TrainResult, TrainSpec, write_spec
+from kg_schema.errors import DeskGraphError, InputError
+from kg_schema.progress import Progress
+
+logger = logging.getLogger(__name__)
+
+WORKER = "components.training.worker"
+
+
+def run_training(spec: TrainSpec) -> TrainResult:
+    """Trains as `spec` says in `spec.ranks` processes and publishes the model at `spec.out`.
+
+    Goes on from the newest whole checkpoint under `spec.checkpoints`, if there is one of this same
+    training; those checkpoints are dropped on success. Interrupting it ends every rank.
+
+    Raises:
+        InputError: The spec, the shards or the models cannot be used.
+        LaunchError: A rank failed; the message ends with the rank's last lines.
+    """
+    checkpoints = local_path(spec.checkpoints).absolute()
+    here = replace(
+        spec,
+        model_dir=str(localise(spec.model_dir).absolute()),
+        shards=str(localise(spec.shards).absolute()),
+        teacher=str(localise(spec.teacher).absolute()) if spec.teacher else "",
+        checkpoints=str(checkpoints),
+        threads=spec.threads or threads_a_rank(spec.ranks),
+    )
+    follower = _Follower()
+    with tempfile.TemporaryDirectory(prefix="deskgraph-train-") as folder, follower:
+        path = Path(folder) / "spec.json"
+        write_spec(here, path)
+        try:
+            follow(
+                WORKER,
+                [str(path)],
+                ranks=spec.ranks,
+                threads=here.threads,
+                on_event=follower.take,
+            )
+        except LaunchError as error:
+            raise follower.error or error from None
+    if follower.result is None:
+        raise LaunchError("the ranks ended without a result", where=spec.what)
+    drop_checkpoints(checkpoints)
+    return follower.result
+
+
+class _Follower:
+    """Turns the ranks' events into progress lines, a result or an error."""
+
+    def __init__(self) -> None:
+        self.result: TrainResult | None = None
+        self.error: DeskGraphError | None = None
+        self._progress: Progress | None = None
+
+    def __enter__(self) -> _Follower:
+        return self
+
+    def __exit__(self, *ended: object) -> None:
+        self._close()
+
+    def take(self, event: Event) -> None:
+        """Handles one event."""
+        values = {name: value for name, value in event.items() if name != "event"}
+        match event["event"]:
+            case "start":
+                self._close()
+                self._progress = Progress(values["total"], values["what"])
+                self._progress.__enter__()
+            case "advance":
+                if self._progress is not None:
+                    self._progress.advance(values["units"])
+            case "log":
+                logger.info("%s", values["line"])
+            case "error":
+                kind = InputError if values.pop("exit_code") == InputError.exit_code else None
+                self.error = self.error or (kind or DeskGraphError)(
+                    values["what"], where=values["where"], fix=values["fix"]
+                )
+            case "result":
+                self.result = TrainResult(**values)
+
+    def _close(self) -> None:
+        if self._progress is not None:
+            self._progress.__exit__(None, None, None)
+            self._progress = None

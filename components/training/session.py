@@ -1,0 +1,309 @@
+"""One training, from opened model to published directory, as one of its ranks does it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from transformers import set_seed
+
+from components.launch import threads_a_rank
+from components.model_dir import count_parameters, load_model, read_compression, save_model
+from components.shards import read_manifest
+from components.storage import local_path, localise, output_dir
+from components.training.checkpoint import (
+    content_digest,
+    newest_whole,
+    step_of,
+    training_digest,
+    training_folder,
+)
+from components.training.data import Collator, TicketRows, read_rows, require_rows
+from components.training.loop import ProgressReport, TicketTrainer
+from components.training.losses import HiddenProjection, Objective, Teacher, spread_layers
+from components.training.measure import measure
+from components.training.models import (
+    adapt,
+    backbone_layers,
+    freeze,
+    merged,
+    open_model,
+    set_dropout,
+)
+from components.training.precision import (
+    Format,
+    check_precision,
+    fastest,
+    in_precision,
+    probe_precision,
+)
+from components.training.spec import TrainResult, TrainSpec
+from components.training.teachers import LiveTeacher, Pairs, cache_key, read_teacher
+from components.training.world import World
+from kg_schema.errors import InputError
+
+TEACHER_FOLDER = "teacher"
+PROBE_ROWS = 8
+
+
+class Tell(Protocol):
+    """Where a rank reports to."""
+
+    def __call__(self, kind: str, **values: Any) -> None:
+        """Reports an event: `start` (what, total), `advance` (units) or `log` (line)."""
+        ...
+
+
+@dataclass
+class Session:
+    """What one rank holds while it trains."""
+
+    spec: TrainSpec
+    world: World
+    shards: Path
+    manifest: dict[str, Any]
+    folder: Path
+    model: Any
+    tokenizer: Any
+    rows: TicketRows
+    collator: Collator
+    tell: Tell
+
+
+def train(spec: TrainSpec, world: World, tell: Tell) -> TrainResult:
+    """Trains as one of the ranks, and as the first one publishes the model.
+
+    Args:
+        spec: The training.
+        world: The ranks.
+        tell: Called on rank 0 as things come along.
+
+    Returns:
+        What the training did, the same on every rank but for times.
+
+    Raises:
+        InputError: The settings, the shards or the models cannot be used.
+        ManifestError: A directory is not whole.
+    """
+    start = time.perf_counter()
+    torch.set_num_threads(spec.threads or threads_a_rank(world.size))
+    check_precision(spec.precision, world.device)
+    session = _open(spec, world, tell if world.first else _silent)
+    objective = _objective(session)
+    precision, probe = _precision(session, objective)
+    resumed = world.from_first(newest_whole(session.folder) if world.first else None)
+    report = _run(session, objective, precision, resumed)
+    model = _plain(session)
+    rows = read_rows(session.shards, "validation", session.tokenizer, spec.task, spec.max_length)
+    figures = measure(model, rows, spec.task, session.collator, world)
+    steps_before = step_of(resumed) if resumed else 0
+    steps = spec.epochs * -(-len(session.rows) // spec.batch_size)
+    tokens = sum(session.rows.lengths) * spec.epochs * (steps - steps_before) / steps
+    if world.first:
+        _publish(session, model, figures)
+    return TrainResult(
+        out=spec.out,
+        steps=steps,
+        resumed_from=steps_before,
+        seconds=round(time.perf_counter() - start, 2),
+        train_seconds=round(report.seconds, 2),
+        tokens_per_second=round(tokens / max(report.seconds, 1e-9), 1),
+        train_loss=report.train_loss,
+        validation=figures,
+        precision=precision,
+        precision_probe=probe,
+        ranks=world.size,
+        params=count_parameters(model),
+    )
+
+
+def _silent(kind: str, **values: Any) -> None:
+    """The other ranks report nothing."""
+
+
+def _open(spec: TrainSpec, world: World, tell: Tell) -> Session:
+    shards = localise(spec.shards)
+    manifest = read_manifest(shards)
+    labels = manifest["labels"] if spec.task == "intent" else []
+    if spec.task == "intent" and not labels:
+        raise InputError("no labels to learn", where=spec.shards)
+    set_seed(spec.seed)
+    directory = localise(spec.model_dir)
+    model, tokenizer = open_model(directory, spec.task, labels)
+    if spec.dropout >= 0:
+        set_dropout(model, spec.dropout)
+    if spec.lora is not None:
+        model = adapt(model, spec.lora, spec.task)
+    freeze(model, embeddings=spec.freeze_embeddings, layers=spec.freeze_layers)
+    rows = read_rows(shards, "train", tokenizer, spec.task, spec.max_length)
+    if spec.distillation is None or not spec.distillation.soft_weight:
+        rows = rows.labelled()
+    contents = [content_digest(directory), content_digest(shards)]
+    if spec.teacher:
+        contents.append(content_digest(localise(spec.teacher)))
+    folder = training_folder(local_path(spec.checkpoints), training_digest(spec, contents))
+    return Session(
+        spec=spec,
+        world=world,
+        shards=shards,
+        manifest=manifest,
+        folder=folder,
+        model=model.to(world.device),
+        tokenizer=tokenizer,
+        rows=require_rows(rows, shards, "train"),
+        collator=Collator(spec.task, tokenizer.pad_token_id),
+        tell=tell,
+    )
+
+
+def _objective(session: Session) -> Objective:
+    spec = session.spec
+    if spec.distillation is None:
+        return Objective(spec.task, spec.label_smoothing)
+    teacher, tokenizer = load_model(localise(spec.teacher))
+    pairs: Pairs = ()
+    projection = None
+    if spec.distillation.hidden_weight:
+        own, its = len(backbone_layers(session.model)), len(backbone_layers(teacher))
+        pairs = spec.distillation.layer_map or spread_layers(own, its)
+        _check_pairs(pairs, own, its)
+        projection = HiddenProjection(
+            pairs, session.model.config.hidden_size, teacher.config.hidden_size
+        ).to(session.world.device)
+        session.model.hidden_projection = projection
+    said = _teacher(session, teacher, tokenizer, pairs)
+    return Objective(spec.task, spec.label_smoothing, spec.distillation, said, projection)
+
+
+def _check_pairs(pairs: Pairs, own: int, its: int) -> None:
+    for student, teacher in pairs:
+        if not (1 <= student <= own and 1 <= teacher <= its):
+            raise InputError(
+                f"layer pair ({student}, {teacher}) is outside of {own} and {its} layers"
+            )
+
+
+def _teacher(session: Session, teacher: Any, tokenizer: Any, pairs: Pairs) -> Teacher:
+    spec, world = session.spec, session.world
+    if spec.task == "answer":
+        return LiveTeacher(teacher, pairs, world.device, _vocabulary(session, teacher))
+    if [teacher.config.id2label[at] for at in range(len(teacher.config.id2label))] != list(
+        session.manifest["labels"]
+    ):
+        raise InputError("the teacher knows other labels than the shards", where=spec.teacher)
+    rows = read_rows(session.shards, "train", tokenizer, spec.task, spec.max_length)
+    layers = [layer for _, layer in pairs]
+    key = cache_key(
+        content_digest(localise(spec.teacher)),
+        content_digest(session.shards),
+        spec.max_length,
+        layers,
+    )
+    kept = spec.distillation.cache if spec.distillation else ""
+    path = (local_path(kept) if kept else session.folder / TEACHER_FOLDER) / f"{key}.safetensors"
+    session.tell("start", what=f"{spec.what}: reading the teacher", total=len(rows))
+    return read_teacher(
+        teacher,
+        rows,
+        pairs,
+        path,
+        world,
+        Collator(spec.task, tokenizer.pad_token_id),
+        lambda count: session.tell("advance", units=count),
+    )
+
+
+def _vocabulary(session: Session, teacher: Any) -> torch.Tensor | None:
+    """Returns the teacher's id of each of the student's tokens; None where they are the same.
+
+    Raises:
+        InputError: The vocabularies differ and the student's compression.json does not say how.
+    """
+    size = session.model.config.vocab_size
+    if size == teacher.config.vocab_size:
+        return None
+    kept = read_compression(Path(session.spec.model_dir)).get("kept_vocabulary", {})
+    if len(kept.get("indices", ())) != size:
+        raise InputError(
+            "student and teacher have different vocabularies", where=session.spec.teacher
+        )
+    return torch.tensor(kept["indices"])
+
+
+def _precision(session: Session, objective: Objective) -> tuple[Format, dict[str, float]]:
+    spec, world = session.spec, session.world
+    if spec.precision != "auto":
+        return spec.precision, {}
+    rows = sorted(session.rows.rows, key=lambda row: len(row.ids))
+    middle = len(rows) // 2
+    batch = session.collator(rows[middle : middle + PROBE_ROWS])
+    batch = {name: value.to(world.device) for name, value in batch.items()}
+
+    def step(kind: Format) -> None:
+        with in_precision(kind, world.device):
+            loss = objective(session.model, batch)
+        torch.autograd.backward(loss)
+        session.model.zero_grad(set_to_none=True)
+
+    session.model.train()
+    with torch.random.fork_rng():
+        times = world.from_first(probe_precision(step, world.device))
+    return fastest(times), times
+
+
+def _run(
+    session: Session, objective: Objective, precision: Format, resumed: Path | None
+) -> ProgressReport:
+    spec = session.spec
+    report = ProgressReport(
+        spec.batch_size,
+        lambda count: session.tell("advance", units=count),
+        lambda epoch, loss: session.tell(
+            "log", line=f"{spec.what}: epoch {epoch} of {spec.epochs}, loss {loss:.3f}"
+        ),
+    )
+    trainer = TicketTrainer(
+        spec,
+        session.model,
+        session.rows,
+        objective=objective,
+        collator=session.collator,
+        world=session.world,
+        precision=precision,
+        folder=session.folder,
+    )
+    trainer.add_callback(report)
+    steps = spec.epochs * -(-len(session.rows) // spec.batch_size)
+    left = steps - (step_of(resumed) if resumed else 0)
+    session.tell("start", what=f"{spec.what} ({precision})", total=left * spec.batch_size)
+    trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
+    return report
+
+
+def _plain(session: Session) -> Any:
+    if hasattr(session.model, "hidden_projection"):
+        del session.model.hidden_projection
+    model = merged(session.model)
+    model.config.use_cache = True
+    return model
+
+
+def _publish(session: Session, model: Any, figures: dict[str, float]) -> None:
+    spec = session.spec
+    lineage = {"data": content_digest(session.shards), "max_length": spec.max_length}
+    if spec.teacher:
+        lineage["parent"] = content_digest(localise(spec.teacher))
+    if figures:
+        lineage["validation"] = figures
+    with output_dir(spec.out) as out:
+        save_model(
+            model.to("cpu"),
+            session.tokenizer,
+            out,
+            task=spec.task,
+            compression=dict(spec.compression) if spec.compression is not None else None,
+            **{**lineage, **spec.lineage},
+        )

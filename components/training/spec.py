@@ -1,0 +1,214 @@
+"""What one training is: a frozen description that travels to every rank as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from kg_schema.errors import InputError
+
+Task = Literal["intent", "answer"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+RANKS = 2
+
+
+@dataclass(frozen=True)
+class Lora:
+    """Low-rank adapters (Hu et al. 2021), trained in place of the weights, merged before saving.
+
+    Args:
+        r: Rank of each adapter.
+        alpha: Scale; the update is multiplied by alpha / r.
+        dropout: Dropout before the adapter.
+        targets: Names of the linear modules adapted; empty takes every linear but the head.
+    """
+
+    r: int = 8
+    alpha: int = 16
+    dropout: float = 0.0
+    targets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """How much a student learns from its teacher and how much from the labels.
+
+    The loss is `soft_weight * T^2 * KL(teacher_T || student_T) + hard_weight * CE + hidden_weight
+    * cosine distance of hidden states` (Hinton et al. 2015; Sanh et al. 2019). For task `answer`
+    the KL is forward, token by token over the target.
+
+    Args:
+        temperature: T, softens both distributions.
+        soft_weight: Weight of the teacher's logits.
+        hard_weight: Weight of the labels; rows without a label add nothing to this term.
+        hidden_weight: Weight of the hidden states; 0 neither caches nor compares them.
+        layer_map: Pairs (student layer, teacher layer), 1-based, whose outputs are compared;
+            empty spreads the student's layers evenly over the teacher's, last on last.
+        cache: Folder of the teacher's cached outputs, shared by the trainings that name it;
+            empty keeps them under the training's checkpoints.
+    """
+
+    temperature: float = 2.0
+    soft_weight: float = 1.0
+    hard_weight: float = 0.5
+    hidden_weight: float = 0.0
+    layer_map: tuple[tuple[int, int], ...] = ()
+    cache: str = ""
+
+
+@dataclass(frozen=True)
+class TrainSpec:
+    """One training, the same on every rank; JSON through `write_spec` and `read_spec`.
+
+    Args:
+        task: `intent` (sequence classification) or `answer` (causal language model).
+        model_dir: Location of the model that is trained (a Hugging Face directory). For `intent` a
+            directory without a classification head gets a fresh one for the shards' labels.
+        shards: Location of the shards; the train split is trained on.
+        out: Location of the trained model's directory, published whole or not at all.
+        checkpoints: Local folder private to this training; resumed from, emptied on success.
+        teacher: Location of the teacher's directory; wanted with `distillation`.
+        epochs: Passes over the train split.
+        batch_size: Rows a step over all ranks together; a multiple of `ranks`.
+        learning_rate: Peak rate of the body.
+        head_learning_rate: Peak rate of the pooler, the classification head and the distillation's
+            projections; 0 takes `learning_rate`.
+        warmup: Share of the steps over which the rate rises; it falls linearly after.
+        weight_decay: AdamW's, on matrices only.
+        max_grad_norm: Gradients are clipped to this norm.
+        label_smoothing: Share of the label's mass spread over all classes.
+        dropout: Of hidden states and attention, while training; negative keeps the model's own.
+        max_length: Tokens a row is cut to (prompt and target together for `answer`).
+        seed: Of the head's initialisation, the order of rows and dropout.
+        ranks: Processes on this machine.
+        threads: Threads a rank; 0 divides the cores this process may use by `ranks`.
+        precision: `auto` times fp32 against bf16 at the start and takes bf16 if faster.
+        freeze_embeddings: Word, position and type embeddings keep their values.
+        freeze_layers: Lowest encoder layers that keep their values.
+        lora: Adapters in place of the weights; None trains the weights.
+        distillation: Learning from `teacher`; None learns from labels alone.
+        compression: Written to `out` as compression.json when given.
+        lineage: Extra keys for the published manifest.
+        what: First words of the progress lines.
+    """
+
+    task: Task
+    model_dir: str
+    shards: str
+    out: str
+    checkpoints: str
+    teacher: str = ""
+    epochs: int = 3
+    batch_size: int = 32
+    learning_rate: float = 1e-4
+    head_learning_rate: float = 0.0
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+    label_smoothing: float = 0.0
+    dropout: float = -1.0
+    max_length: int = 64
+    seed: int = 7
+    ranks: int = RANKS
+    threads: int = 0
+    precision: Precision = "auto"
+    freeze_embeddings: bool = False
+    freeze_layers: int = 0
+    lora: Lora | None = None
+    distillation: Distillation | None = None
+    compression: Mapping[str, Any] | None = None
+    lineage: Mapping[str, Any] = field(default_factory=dict)
+    what: str = "train"
+
+    def __post_init__(self) -> None:
+        """Refuses settings that no training can run with.
+
+        Raises:
+            InputError: A setting is out of its range or two contradict each other.
+        """
+        if self.task not in ("intent", "answer"):
+            raise InputError(f"unknown task {self.task!r}", fix="use intent or answer")
+        if self.precision not in ("auto", "fp32", "bf16", "fp16"):
+            raise InputError(
+                f"unknown precision {self.precision!r}", fix="use auto, fp32, bf16 or fp16"
+            )
+        for name in ("epochs", "batch_size", "ranks", "max_length"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}", fix="use 1 or more")
+        if self.learning_rate <= 0:
+            raise InputError(f"learning_rate is {self.learning_rate}", fix="use a positive rate")
+        if self.batch_size % self.ranks:
+            raise InputError(
+                f"batch_size {self.batch_size} does not divide by {self.ranks} ranks",
+                fix="use a multiple of the ranks",
+            )
+        if self.distillation is not None and not self.teacher:
+            raise InputError("distillation without a teacher", fix="name the teacher's directory")
+        if self.distillation is not None and self.distillation.temperature <= 0:
+            raise InputError(
+                f"temperature is {self.distillation.temperature}", fix="use a positive one"
+            )
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training did; the model itself is the directory at `out`.
+
+    Args:
+        out: Location of the trained model's directory.
+        steps: Optimizer steps of the whole training.
+        resumed_from: Step of the checkpoint it went on from; 0 from the beginning.
+        seconds: Wall time of the last start, set-up included.
+        train_seconds: Wall time of its steps alone.
+        tokens_per_second: Non-padding tokens trained on, all ranks together.
+        train_loss: Mean loss of the last epoch.
+        validation: Measured on the validation split; `accuracy` and `loss` (`perplexity` too for
+            task `answer`, whose accuracy is of next tokens of the target); empty without rows.
+        precision: What it was trained in.
+        precision_probe: Milliseconds a step, by precision, where they were timed.
+        ranks: Processes that trained.
+        params: `{"total", "encoder"}` of the saved model.
+    """
+
+    out: str
+    steps: int
+    resumed_from: int
+    seconds: float
+    train_seconds: float
+    tokens_per_second: float
+    train_loss: float
+    validation: Mapping[str, float]
+    precision: str
+    precision_probe: Mapping[str, float]
+    ranks: int
+    params: Mapping[str, int]
+
+
+def write_spec(spec: TrainSpec, path: Path) -> None:
+    """Writes `spec` as JSON."""
+    path.write_text(json.dumps(asdict(spec), indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def read_spec(path: Path) -> TrainSpec:
+    """Reads what `write_spec` wrote.
+
+    Raises:
+        InputError: The file is missing, not JSON, or has keys that no `TrainSpec` has.
+    """
+    try:
+        row = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"no training spec: {error}", where=str(path)) from error
+    unknown = set(row) - {entry.name for entry in fields(TrainSpec)}
+    if unknown:
+        raise InputError(f"unknown settings {sorted(unknown)}", where=str(path))
+    if row.get("lora"):
+        row["lora"] = Lora(**{**row["lora"], "targets": tuple(row["lora"]["targets"])})
+    if row.get("distillation"):
+        pairs = tuple((int(low), int(high)) for low, high in row["distillation"]["layer_map"])
+        row["distillation"] = Distillation(**{**row["distillation"], "layer_map": pairs})
+    return TrainSpec(**row)

@@ -1,0 +1,269 @@
+"""Checks graph files before anything is written: every row, every end, every repetition."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from kg_schema.csv_rows import CsvMapping, load_mapping, read_csv
+from kg_schema.errors import InputError
+from kg_schema.ontology import Ontology
+from kg_schema.progress import Progress
+from kg_schema.rows import (
+    BadRow,
+    Edge,
+    Literal,
+    Node,
+    Place,
+    Row,
+    check_row,
+    content_hash,
+    read_json_lines,
+)
+
+MAX_BAD_ROWS = 100_000
+MAPPING_FILE = "mapping.yaml"
+ENDINGS = (".jsonl", ".csv")
+
+
+@dataclass(frozen=True)
+class Source:
+    """The files of one load and how to read them."""
+
+    files: tuple[Path, ...]
+    ontology: Ontology
+    mapping: CsvMapping | None = None
+
+    def rows(self, file: Path) -> Iterator[tuple[Place, Row | str]]:
+        """A file's rows, each with its place; a reason instead of a row that is bad."""
+        if file.suffix == ".csv":
+            return read_csv(file, file.name, self.ontology, self.mapping)
+        return read_json_lines(file, file.name, self.ontology)
+
+
+def find_files(
+    paths: Sequence[str | Path], mapping: Path | None = None
+) -> tuple[list[Path], Path | None]:
+    """The graph files among files and folders, sorted, and the mapping file that goes with them.
+
+    A folder stands for its `.jsonl` and `.csv` files; its `mapping.yaml` serves where no mapping
+    is given.
+
+    Raises:
+        InputError: A path is not there, or is no graph file, or a folder has none, or two files
+            have one name.
+    """
+    found: list[Path] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            inside = sorted(p for p in path.iterdir() if p.suffix in ENDINGS and p.is_file())
+            if not inside:
+                raise InputError("no .jsonl and no .csv files in it", where=str(path))
+            found.extend(inside)
+            if mapping is None and (path / MAPPING_FILE).is_file():
+                mapping = path / MAPPING_FILE
+        elif not path.is_file():
+            raise InputError("no such file or folder", where=str(path))
+        elif path.suffix not in ENDINGS:
+            raise InputError("no graph file", where=str(path), fix="give .jsonl or .csv")
+        else:
+            found.append(path)
+    names = [path.name for path in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError("two files of this name", where=name, fix="load them one by one")
+    return found, mapping
+
+
+def open_source(
+    paths: Sequence[str | Path], ontology: Ontology, mapping: Path | None = None
+) -> Source:
+    """The source of a load; arguments and errors as `find_files` and `load_mapping`."""
+    found, mapping_file = find_files(paths, mapping)
+    return Source(tuple(found), ontology, load_mapping(mapping_file) if mapping_file else None)
+
+
+@dataclass
+class Checked:
+    """What a check found out.
+
+    Attributes:
+        pending: Identity and content hash of each row to write; writing takes them out.
+        literals: Nodes made of triples, which stand in no row of their own.
+        nodes: How many nodes there are to write.
+        edges: How many relationships there are to write.
+        lines: How many rows were read.
+        duplicates: Rows that only repeat another.
+        bad: Rows that cannot be loaded.
+        node_files: Files with nodes in them.
+        edge_files: Files with relationships in them.
+    """
+
+    pending: dict[int, int] = field(default_factory=dict)
+    literals: list[Node] = field(default_factory=list)
+    nodes: int = 0
+    edges: int = 0
+    lines: int = 0
+    duplicates: int = 0
+    bad: list[BadRow] = field(default_factory=list)
+    node_files: set[Path] = field(default_factory=set)
+    edge_files: set[Path] = field(default_factory=set)
+
+
+def identity(row: Node | Edge) -> int:
+    """A 64-bit key of what a row is about.
+
+    Among five million rows two would share one with a chance of less than one in a million.
+    """
+    if isinstance(row, Node):
+        return hash((row.label, row.id))
+    return hash((row.type, row.start_label, row.start, row.end_label, row.end))
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenEnd:
+    place: Place
+    edge: int
+    label: str
+    id: str
+
+
+class Checker:
+    """Checks the rows of a source, one pass over its files.
+
+    Args:
+        source: The files.
+        existing: Says which of some ids of a label the database holds.
+    """
+
+    def __init__(
+        self, source: Source, existing: Callable[[str, Sequence[str]], Iterable[str]]
+    ) -> None:
+        self._source = source
+        self._existing = existing
+        self._found = Checked()
+        self._open_ends: list[_OpenEnd] = []
+        self._literals: dict[tuple[str, str], tuple[Place, dict[str, Any]]] = {}
+
+    def check(self) -> Checked:
+        """Reads every row.
+
+        Raises:
+            InputError: A file cannot be read, or has 100,000 bad rows.
+            GraphUnavailable: The database cannot be asked for ends that are not in the files.
+        """
+        with Progress(0, "checking", "rows") as progress:
+            for file in self._source.files:
+                for place, group in groupby(self._source.rows(file), key=lambda pair: pair[0]):
+                    self._found.lines += 1
+                    self._line(file, place, [row for _, row in group])
+                    progress.advance()
+        self._close_literals()
+        self._close_ends()
+        return self._found
+
+    def _line(self, file: Path, place: Place, rows: list[Row | str]) -> None:
+        """Takes all rows of a line, or none."""
+        try:
+            ready = [self._ready(row) for row in rows]
+        except ValueError as error:
+            self._bad(place, str(error))
+            return
+        for row in ready:
+            if isinstance(row, Literal):
+                self._literals.setdefault((row.label, row.id), (place, {}))
+                self._add_literal(row)
+                continue
+            self._add(row, file, place)
+
+    def _ready(self, row: Row | str) -> Row:
+        if isinstance(row, str):
+            raise ValueError(row)
+        if isinstance(row, Literal):
+            _, held = self._literals.get((row.label, row.id), (None, {}))
+            kind = self._source.ontology.labels[row.label].properties[row.key].type
+            if row.key in held and kind != "strings" and held[row.key] != row.value:
+                raise ValueError(f"{row.label}/{row.id} has another {row.key} already")
+            return row
+        checked = check_row(row, self._source.ontology)
+        known = self._found.pending.get(identity(checked))
+        if known is not None and known != _hash(checked):
+            raise ValueError(f"{_title(checked)} was given before with other properties")
+        return checked
+
+    def _add_literal(self, row: Literal) -> None:
+        held = self._literals[row.label, row.id][1]
+        kind = self._source.ontology.labels[row.label].properties[row.key].type
+        if kind == "strings":
+            items = row.value if isinstance(row.value, list) else [row.value]
+            held[row.key] = [*held.get(row.key, []), *items]
+        else:
+            held[row.key] = row.value
+
+    def _add(self, row: Node | Edge, file: Path | None, place: Place) -> None:
+        key = identity(row)
+        found = self._found
+        if file is not None:
+            (found.node_files if isinstance(row, Node) else found.edge_files).add(file)
+        if key in found.pending:
+            found.duplicates += 1
+            return
+        found.pending[key] = _hash(row)
+        if isinstance(row, Node):
+            found.nodes += 1
+            return
+        found.edges += 1
+        for label, node_id in ((row.start_label, row.start), (row.end_label, row.end)):
+            if hash((label, node_id)) not in found.pending:
+                self._open_ends.append(_OpenEnd(place, key, label, node_id))
+
+    def _close_literals(self) -> None:
+        for (label, node_id), (place, props) in self._literals.items():
+            try:
+                row = check_row(Node(label, node_id, props), self._source.ontology)
+                if identity(row) in self._found.pending:
+                    raise ValueError(f"{_title(row)} is given both as a node and by triples")
+            except ValueError as error:
+                self._bad(place, str(error))
+                continue
+            self._add(row, None, place)
+            if isinstance(row, Node):
+                self._found.literals.append(row)
+
+    def _close_ends(self) -> None:
+        """Refuses relationships whose ends are neither in the files nor in the database."""
+        wanted: dict[str, set[str]] = defaultdict(set)
+        still_open = [
+            end for end in self._open_ends if hash((end.label, end.id)) not in self._found.pending
+        ]
+        for end in still_open:
+            wanted[end.label].add(end.id)
+        held = {label: set(self._existing(label, sorted(ids))) for label, ids in wanted.items()}
+        for end in still_open:
+            if end.id in held[end.label]:
+                continue
+            self._bad(end.place, f"its end {end.label}/{end.id} is nowhere")
+            if self._found.pending.pop(end.edge, None) is not None:
+                self._found.edges -= 1
+
+    def _bad(self, place: Place, reason: str) -> None:
+        self._found.bad.append(BadRow(place, reason))
+        if len(self._found.bad) >= MAX_BAD_ROWS:
+            raise InputError(
+                f"{MAX_BAD_ROWS:,} rows are bad; the first: {self._found.bad[0].reason}",
+                where=str(self._found.bad[0].place),
+            )
+
+
+def _hash(row: Node | Edge) -> int:
+    return int(content_hash(row.props), 16)
+
+
+def _title(row: Node | Edge) -> str:
+    if isinstance(row, Node):
+        return f"{row.label}/{row.id}"
+    return f"{row.start_label}/{row.start} {row.type} {row.end_label}/{row.end}"

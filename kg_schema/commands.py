@@ -1,0 +1,171 @@
+"""What `deskgraph graph …` does: plain functions that write lines and return an exit code.
+
+Errors pass as the typed errors they are; the command line makes one line of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from kg_schema import statements
+from kg_schema.client import GraphClient
+from kg_schema.connection import START_FIX, GraphSettings
+from kg_schema.errors import InputError
+from kg_schema.load import Counts, LoadOptions, load_graph_files
+from kg_schema.local import attach, start_server
+from kg_schema.migrate import migrate, pending
+from kg_schema.ontology import load_ontology
+from kg_schema.policies import fingerprint
+from kg_schema.writer import GraphWriter
+
+Write = Callable[[str], object]
+
+DONE = 0
+DRIFTED = 1
+# The embedded engine lists the types of indexed properties among its constraints.
+UNIQUE = "UNIQUENESS"
+
+
+def find_graph(uri: str = "", data_dir: str | Path = "") -> GraphSettings:
+    """The graph a command works on: a data folder's server, an address, or NEO4J_URI.
+
+    Raises:
+        InputError: No server runs on the folder, or no address is given.
+    """
+    if not data_dir:
+        return GraphSettings.from_env(uri or None)
+    server = attach(data_dir)
+    if server is None:
+        raise InputError("no server runs on this folder", where=str(data_dir), fix=START_FIX)
+    return server.settings()
+
+
+def start(write: Write, *, data_dir: str | Path, engine: str = "embedded", port: int = 0) -> int:
+    """Starts a folder's server and says how to reach it; one that runs already is fine."""
+    server = start_server(engine, data_dir, port)
+    write(f"{server.engine} graph server {server.pid} runs; its data is in {server.data_dir}")
+    for key, value in server.environment().items():
+        if key == "NEO4J_PASSWORD":
+            value = f'"$(cat {server.data_dir / "password"})"'
+        write(f"export {key}={value}")
+    return DONE
+
+
+def stop(write: Write, *, data_dir: str | Path) -> int:
+    """Stops a folder's server; with none running there is nothing to do."""
+    server = attach(data_dir)
+    if server is None:
+        write(f"no graph server runs on {data_dir}")
+        return DONE
+    server.stop()
+    write(f"graph server {server.pid} has ended")
+    return DONE
+
+
+def migrate_graph(write: Write, settings: GraphSettings, *, ontology: Path | None = None) -> int:
+    """Applies the pending migrations and names them."""
+    with GraphWriter(settings) as writer:
+        report = migrate(writer, load_ontology(ontology))
+    applied = ", ".join(report.applied) or "nothing"
+    write(f"applied on {report.engine}: {applied}; stood already: {len(report.unchanged)}")
+    return DONE
+
+
+def load(
+    write: Write,
+    settings: GraphSettings,
+    paths: Sequence[str | Path],
+    *,
+    source_id: str = "",
+    ontology: Path | None = None,
+    mapping: Path | None = None,
+    options: LoadOptions | None = None,
+) -> int:
+    """Loads files and says what became of them; the first path names the source by default."""
+    if not paths:
+        raise InputError("no graph file is named")
+    report = load_graph_files(
+        paths,
+        settings,
+        source_id=source_id or Path(paths[0]).name,
+        ontology=load_ontology(ontology),
+        mapping=mapping,
+        options=options,
+    )
+    verb = "would be" if report.dry_run else "were"
+    for what, counts in (("nodes", report.nodes), ("relationships", report.relationships)):
+        write(_counted(what, verb, counts))
+    if report.quarantined:
+        write(f"{report.quarantined:,} rows could not be loaded:")
+        for row in report.bad_rows:
+            write(f"  {row.place}: {row.reason}")
+    return DONE
+
+
+def _counted(what: str, verb: str, counts: Counts) -> str:
+    return (
+        f"{counts.total:,} {what}: {counts.created:,} {verb} created, {counts.changed:,} changed, "
+        f"{counts.unchanged:,} stood already ({counts.rows_per_s:,.0f}/s)"
+    )
+
+
+def status(write: Write, settings: GraphSettings, *, ontology: Path | None = None) -> int:
+    """Says which engine answers, its migrations, what it holds and its policy fingerprint."""
+    with GraphWriter(settings) as writer:
+        engine = writer.engine()
+        missing, standing = pending(writer, load_ontology(ontology))
+        nodes = writer.read(statements.labels_in_use(), what="count nodes")
+        edges = writer.read(statements.types_in_use(), what="count relationships")
+    write(f"engine       {engine} at {settings.address}")
+    write(f"migrations   {len(standing)} applied, {len(missing)} pending")
+    for what, rows in (("nodes", nodes), ("edges", edges)):
+        for row in sorted(rows, key=lambda row: str(row["name"])):
+            write(f"{what:<12} {row['name']:<20} {row['total']:>10,}")
+    write(f"policies     fingerprint {asyncio.run(_fingerprint(settings))}")
+    return DONE
+
+
+async def _fingerprint(settings: GraphSettings) -> str:
+    async with GraphClient(settings) as client:
+        return await fingerprint(client)
+
+
+def check(write: Write, settings: GraphSettings, *, ontology: Path | None = None) -> int:
+    """Compares the database with ontology and migrations; 1 where something drifted."""
+    held = load_ontology(ontology)
+    with GraphWriter(settings) as writer:
+        missing, _ = pending(writer, held)
+        standing = {
+            (row["labelsOrTypes"][0], row["properties"][0])
+            for row in writer.read(statements.standing_constraints(), what="read constraints")
+            if UNIQUE in row["type"]
+        }
+        labels = {
+            row["name"] for row in writer.read(statements.labels_in_use(), what="read labels")
+        }
+        types = {row["name"] for row in writer.read(statements.types_in_use(), what="read types")}
+    wanted = {
+        (label, key)
+        for label, kind in held.labels.items()
+        for key, value in kind.properties.items()
+        if value.unique
+    }
+    drift = [
+        *(f"pending: {migration.version} {migration.name}" for migration in missing),
+        *(f"no unique constraint on {label}.{key}" for label, key in sorted(wanted - standing)),
+        *(
+            f"label {label} is not in the ontology"
+            for label in sorted(labels - set(held.labels) - {statements.MIGRATION_LABEL})
+        ),
+        *(
+            f"relationship {kind} is not in the ontology"
+            for kind in sorted(types - set(held.relationships))
+        ),
+    ]
+    for line in drift:
+        write(line)
+    if not drift:
+        write("database, ontology and migrations agree")
+    return DRIFTED if drift else DONE

@@ -1,0 +1,347 @@
+"""Loads files into the graph: all checked first, then nodes, then relationships, in batches.
+
+What was written before is written again nowhere: a node or relationship changes only where its
+content does or where a source says it for the first time. So a load that was killed is simply
+repeated, and ends in the same graph.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from kg_schema import statements
+from kg_schema.checking import Checked, Checker, Source, identity, open_source
+from kg_schema.connection import GraphSettings
+from kg_schema.errors import InputError
+from kg_schema.migrate import pending
+from kg_schema.ontology import Ontology, load_ontology
+from kg_schema.progress import Progress
+from kg_schema.rows import BadRow, Edge, Node, check_row, content_hash
+from kg_schema.writer import GraphWriter
+
+MIN_BATCH, MAX_BATCH = 1_000, 10_000
+LOOKUP_BATCH = 5_000
+SHOWN_BAD_ROWS = 20
+_SOURCE_ID = re.compile(r"^[^\s,][^,\n]{0,99}$")
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """How a load goes.
+
+    Args:
+        batch_size: Rows a transaction, 1,000 to 10,000.
+        bad_share: Share of bad rows above which nothing is loaded.
+        dry_run: Counts what would be written and writes nothing.
+        quarantine: File for the bad rows, JSON Lines; None keeps them in the report alone.
+    """
+
+    batch_size: int = 2_000
+    bad_share: float = 0.01
+    dry_run: bool = False
+    quarantine: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Checks the bounds.
+
+        Raises:
+            InputError: A value lies outside them.
+        """
+        if not MIN_BATCH <= self.batch_size <= MAX_BATCH:
+            raise InputError(f"batch_size lies outside {MIN_BATCH:,}..{MAX_BATCH:,}")
+        if not 0 <= self.bad_share <= 1:
+            raise InputError("bad_share lies outside 0..1")
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What became of the nodes, or of the relationships, of a load.
+
+    Attributes:
+        total: How many the files give.
+        created: New ones.
+        changed: Those whose properties or sources changed.
+        unchanged: Those that stood already.
+        seconds: Wall time of writing them.
+    """
+
+    total: int = 0
+    created: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    seconds: float = 0.0
+
+    @property
+    def rows_per_s(self) -> float:
+        """Rows a second."""
+        return self.total / self.seconds if self.seconds > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What a load did.
+
+    Attributes:
+        source_id: Who says it.
+        batch_id: 12 hex digits, the same for the same source and files.
+        files: Names of the files.
+        nodes: What became of the nodes.
+        relationships: What became of the relationships.
+        duplicates: Rows that only repeated another.
+        quarantined: How many rows could not be loaded.
+        bad_rows: The first 20 of them.
+        dry_run: Whether it only counted.
+    """
+
+    source_id: str
+    batch_id: str
+    files: tuple[str, ...]
+    nodes: Counts
+    relationships: Counts
+    duplicates: int
+    quarantined: int
+    bad_rows: tuple[BadRow, ...]
+    dry_run: bool
+
+    @property
+    def written(self) -> int:
+        """Nodes and relationships created or changed."""
+        both = (self.nodes, self.relationships)
+        return sum(counts.created + counts.changed for counts in both)
+
+    def as_json(self) -> dict[str, Any]:
+        """As plain values, rates included."""
+        return {
+            **asdict(self),
+            "nodes": {**asdict(self.nodes), "rows_per_s": round(self.nodes.rows_per_s, 1)},
+            "relationships": {
+                **asdict(self.relationships),
+                "rows_per_s": round(self.relationships.rows_per_s, 1),
+            },
+            "bad_rows": [row.as_json() for row in self.bad_rows],
+        }
+
+
+def load_graph_files(
+    paths: str | Path | Sequence[str | Path],
+    settings: GraphSettings,
+    *,
+    source_id: str,
+    ontology: Ontology | None = None,
+    mapping: Path | None = None,
+    options: LoadOptions | None = None,
+) -> LoadReport:
+    """Loads graph files into a migrated database.
+
+    Args:
+        paths: `.jsonl` and `.csv` files, or folders of them.
+        settings: The database.
+        source_id: Who says it; kept with every node and relationship.
+        ontology: What the graph may hold; the built-in one by default.
+        mapping: What the columns of the CSV files mean.
+        options: How it goes.
+
+    Raises:
+        InputError: A file cannot be read, too many rows are bad, or the database is not
+            migrated. Nothing was written.
+        GraphUnavailable: The database cannot be reached; loading again takes up where it ended.
+        GraphQueryError: The database refuses a write.
+    """
+    options = options or LoadOptions()
+    ontology = ontology or load_ontology()
+    if not _SOURCE_ID.match(source_id):
+        raise InputError("a source id is 1 to 100 characters with no comma", where=source_id)
+    given = [paths] if isinstance(paths, (str, Path)) else list(paths)
+    source = open_source(given, ontology, mapping)
+    with GraphWriter(settings) as writer:
+        _require_migrated(writer, ontology)
+        checked = Checker(source, lambda label, ids: _existing(writer, label, ids)).check()
+        _quarantine(checked, options)
+        loader = _Loader(writer, source, checked, options, source_id)
+        nodes, relationships = loader.load()
+    return LoadReport(
+        source_id=source_id,
+        batch_id=loader.batch_id,
+        files=tuple(file.name for file in source.files),
+        nodes=nodes,
+        relationships=relationships,
+        duplicates=checked.duplicates,
+        quarantined=len(checked.bad),
+        bad_rows=tuple(checked.bad[:SHOWN_BAD_ROWS]),
+        dry_run=options.dry_run,
+    )
+
+
+def _require_migrated(writer: GraphWriter, ontology: Ontology) -> None:
+    missing, _ = pending(writer, ontology)
+    if missing:
+        raise InputError(
+            f"the database wants {len(missing)} migrations first",
+            where=writer.settings.address,
+            fix="run `deskgraph graph migrate`",
+        )
+
+
+def _existing(writer: GraphWriter, label: str, ids: Sequence[str]) -> Iterator[str]:
+    for first in range(0, len(ids), LOOKUP_BATCH):
+        chunk = list(ids[first : first + LOOKUP_BATCH])
+        rows = writer.read(statements.existing_ids(label), {"ids": chunk}, what="look ends up")
+        yield from (str(row["id"]) for row in rows)
+
+
+def _quarantine(checked: Checked, options: LoadOptions) -> None:
+    """Writes the bad rows down.
+
+    Raises:
+        InputError: They are too many.
+    """
+    if not checked.bad:
+        return
+    if options.quarantine is not None:
+        lines = "".join(f"{json.dumps(row.as_json())}\n" for row in checked.bad)
+        options.quarantine.write_text(lines, encoding="utf-8")
+    if len(checked.bad) > options.bad_share * checked.lines:
+        first = checked.bad[0]
+        raise InputError(
+            f"{len(checked.bad):,} of {checked.lines:,} rows cannot be loaded, more than "
+            f"{options.bad_share:.1%}; the first: {first.reason}",
+            where=str(first.place),
+            fix="mend them; nothing was loaded",
+        )
+
+
+@dataclass
+class _Tally:
+    total: int = 0
+    created: int = 0
+    changed: int = 0
+    started: float = field(default_factory=time.monotonic)
+
+    def counts(self) -> Counts:
+        return Counts(
+            total=self.total,
+            created=self.created,
+            changed=self.changed,
+            unchanged=self.total - self.created - self.changed,
+            seconds=round(time.monotonic() - self.started, 3),
+        )
+
+
+class _Loader:
+    """Writes the rows that a check found good."""
+
+    def __init__(
+        self,
+        writer: GraphWriter,
+        source: Source,
+        checked: Checked,
+        options: LoadOptions,
+        source_id: str,
+    ) -> None:
+        self._writer = writer
+        self._source = source
+        self._checked = checked
+        self._options = options
+        self.batch_id = _batch_id(source, source_id)
+        self._stamp = {
+            "source_id": source_id,
+            "batch_id": self.batch_id,
+            "loaded_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+
+    def load(self) -> tuple[Counts, Counts]:
+        nodes = self._write(self._nodes(), self._checked.nodes, "nodes")
+        edges = self._write(self._edges(), self._checked.edges, "relationships")
+        return nodes, edges
+
+    def _nodes(self) -> Iterator[Node | Edge]:
+        for file in self._source.files:
+            if file in self._checked.node_files:
+                yield from (row for row in self._good(file) if isinstance(row, Node))
+        yield from self._checked.literals
+
+    def _edges(self) -> Iterator[Node | Edge]:
+        for file in self._source.files:
+            if file in self._checked.edge_files:
+                yield from (row for row in self._good(file) if isinstance(row, Edge))
+
+    def _good(self, file: Path) -> Iterator[Node | Edge]:
+        """The file's rows again; those that were bad are bad again."""
+        for _, row in self._source.rows(file):
+            if isinstance(row, (Node, Edge)):
+                try:
+                    yield check_row(row, self._source.ontology)
+                except ValueError:
+                    continue
+
+    def _write(self, rows: Iterator[Node | Edge], expected: int, what: str) -> Counts:
+        tally = _Tally()
+        batches: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        verb = "comparing" if self._options.dry_run else "loading"
+        with Progress(expected, f"{verb} {what}", what) as progress:
+            for row in rows:
+                digest = content_hash(row.props)
+                # Not pending: a repetition, or a row that the check refused.
+                if self._checked.pending.pop(identity(row), None) != int(digest, 16):
+                    continue
+                statement = self._statement(row)
+                batches[statement].append(_parameters(row, digest))
+                if len(batches[statement]) >= self._options.batch_size:
+                    self._flush(statement, batches.pop(statement), tally, what)
+                    progress.advance(self._options.batch_size)
+            for statement, batch in batches.items():
+                self._flush(statement, batch, tally, what)
+                progress.advance(len(batch))
+        if tally.total != expected:
+            raise InputError(
+                f"{expected - tally.total:,} {what} are gone: a file changed during the load",
+                where=", ".join(file.name for file in self._source.files),
+                fix="load it again",
+            )
+        return tally.counts()
+
+    def _statement(self, row: Node | Edge) -> str:
+        if isinstance(row, Node):
+            make = statements.compare_nodes if self._options.dry_run else statements.merge_nodes
+            return make(row.label)
+        if self._options.dry_run:
+            return statements.compare_relationships(row.type, row.start_label, row.end_label)
+        return statements.merge_relationships(row.type, row.start_label, row.end_label)
+
+    def _flush(self, statement: str, batch: list[dict[str, Any]], tally: _Tally, what: str) -> None:
+        tally.total += len(batch)
+        if self._options.dry_run:
+            given = {"rows": batch, "source_id": self._stamp["source_id"]}
+            (row,) = self._writer.read(statement, given, what=f"compare {what}")
+            tally.created += row["created"]
+            tally.changed += row["changed"]
+            return
+        rows, created = self._writer.write(
+            statement, {"rows": batch, **self._stamp}, what=f"load {what}"
+        )
+        tally.created += created
+        tally.changed += rows[0]["written"] - created
+
+
+def _parameters(row: Node | Edge, digest: str) -> dict[str, Any]:
+    if isinstance(row, Node):
+        return {"id": row.id, "content_hash": digest, "props": row.props}
+    return {"start": row.start, "end": row.end, "content_hash": digest, "props": row.props}
+
+
+def _batch_id(source: Source, source_id: str) -> str:
+    digest = hashlib.sha256(source_id.encode())
+    for file in source.files:
+        digest.update(file.name.encode())
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()[:12]

@@ -1,0 +1,55 @@
+"""What the company promises, in time: which version holds on a day, and whether that changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, date, datetime
+
+from kg_schema.client import GraphClient
+
+FINGERPRINT_TEMPLATE = "policy_fingerprint"
+FINGERPRINT_DEADLINE_S = 30.0
+
+
+def today() -> date:
+    """The day that reads are as of where nobody says another: UTC's."""
+    return datetime.now(UTC).date()
+
+
+async def fingerprint(
+    client: GraphClient,
+    as_of: date | None = None,
+    *,
+    deadline_s: float = FINGERPRINT_DEADLINE_S,
+) -> str:
+    """16 hex digits over the policies in force, the promotions and the topics of a day.
+
+    A version holds from `valid_from` through `valid_to`, both included. Order of rows, sources
+    and load times do not enter; another text, rule, discount, combination, cover or topic does.
+    A graph with none of these has a fingerprint too.
+
+    Args:
+        client: The graph.
+        as_of: The day; today by default.
+        deadline_s: Seconds the read may take.
+
+    Raises:
+        GraphUnavailable: The graph cannot be reached.
+        GraphTimeout: The deadline passed.
+        GraphQueryError: The graph refuses the read.
+    """
+    day = (as_of or today()).isoformat()
+    rows = await client.read(FINGERPRINT_TEMPLATE, {"as_of": day}, deadline_s=deadline_s)
+    said = sorted(
+        json.dumps(
+            [
+                f"{row.subject_label}/{row.subject_id}",
+                row.predicate,
+                f"{row.object_label}/{row.object_id}" if row.object_label else None,
+                row.value,
+            ]
+        )
+        for row in rows
+    )
+    return hashlib.sha256("\n".join(said).encode()).hexdigest()[:16]

@@ -1,0 +1,150 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from components.distill import DistillSettings, distill_model
+from components.distill.shape import cut_student
+from components.finetune import FinetuneSettings, finetune_model
+from components.model_dir import load_model, read_compression, read_model_manifest, save_model
+from kg_schema.errors import InputError
+from serving.manifest import content_sha256
+from tests.components.training.tiny import (
+    logits,
+    make_base,
+    make_classifier,
+    make_decoder,
+    make_tokenizer,
+    qwen_config,
+    train_here,
+)
+
+FAST = {"batch_size": 8, "max_length": 32, "ranks": 1, "threads": 1, "precision": "fp32"}
+
+
+@pytest.fixture(autouse=True)
+def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("components.distill.distilling.run_training", train_here)
+    monkeypatch.setattr("components.finetune.finetuning.run_training", train_here)
+
+
+@pytest.fixture(scope="module")
+def teacher(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("teacher")
+    base = make_base(folder / "base", layers=4)
+    settings = FinetuneSettings(epochs=8, learning_rate=5e-3, head_learning_rate=5e-3, **FAST)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("components.finetune.finetuning.run_training", train_here)
+        finetune_model(str(shards), str(base), str(folder / "out"), settings, str(folder / "c"))
+    return folder / "out"
+
+
+def test_a_student_is_cut_taught_and_described(teacher, shards, tmp_path) -> None:
+    out, checkpoints = tmp_path / "student", tmp_path / "checkpoints"
+    settings = DistillSettings(
+        layers=2, channels=0.25, epochs=6, learning_rate=5e-3, dropout=0.0, **FAST
+    )
+    result = distill_model(str(teacher), str(shards), str(out), settings, str(checkpoints))
+    assert result.training.validation["accuracy"] >= 0.9
+    assert result.after["encoder"] < 0.6 * result.before["encoder"]
+    kept = read_compression(out)
+    assert kept["parent"] == content_sha256(read_model_manifest(teacher))
+    assert kept["kept_layers"] == [1, 3]
+    assert kept["kept_channels"]["count"] == 16
+    assert [len(each) for each in kept["kept_channels"]["indices"]] == [16, 16]
+    assert kept["parameters"] == {"before": result.before, "after": result.after}
+    model, _ = load_model(out)
+    assert model.config.num_hidden_layers == 2
+    assert model.config.intermediate_size == 16
+    assert not checkpoints.exists()
+
+
+def test_a_given_student_keeps_its_shape_and_what_it_tells_of_itself(
+    teacher, shards, tmp_path
+) -> None:
+    student = tmp_path / "pruned"
+    make_classifier(student, layers=1, width=16)
+    model, tokenizer = load_model(student)
+    save_model(
+        model, tokenizer, student, task="intent", compression={"parent": "x", "kept_layers": [0]}
+    )
+    settings = DistillSettings(epochs=12, learning_rate=1e-2, dropout=0.0, **FAST)
+    out = tmp_path / "out"
+    result = distill_model(
+        str(teacher), str(shards), str(out), settings, str(tmp_path / "c"), str(student)
+    )
+    assert result.after == read_model_manifest(student)["parameters"]
+    assert result.training.validation["accuracy"] >= 0.75
+    kept = read_compression(out)
+    assert kept["kept_layers"] == [0]
+    assert kept["parent"] == content_sha256(read_model_manifest(teacher))
+
+
+def test_a_language_model_teaches_a_smaller_one_of_fewer_tokens(shards, tmp_path) -> None:
+    settings = FinetuneSettings(task="answer", epochs=6, learning_rate=1e-2, **FAST)
+    teacher, c = tmp_path / "teacher", str(tmp_path / "c")
+    decoder = make_decoder(tmp_path / "decoder", layers=4)
+    finetune_model(str(shards), str(decoder), str(teacher), settings, c)
+    out = tmp_path / "student"
+    smaller = DistillSettings(task="answer", layers=2, epochs=4, learning_rate=1e-2, **FAST)
+    result = distill_model(str(teacher), str(shards), str(out), smaller, c)
+    assert result.after["encoder"] < result.before["encoder"]
+    assert result.training.validation["accuracy"] > 0.3
+    assert logits(out, "answer").shape[-1] == len(make_tokenizer())
+
+
+def test_unlike_vocabularies_need_to_be_told_apart(shards, tmp_path) -> None:
+    teacher = make_decoder(tmp_path / "teacher")
+    config = qwen_config(1)
+    config.vocab_size += 3
+    from transformers import AutoModelForCausalLM
+
+    (tmp_path / "student").mkdir()
+    model = AutoModelForCausalLM.from_config(config)
+    save_model(model, make_tokenizer(), tmp_path / "student", task="answer")
+    with pytest.raises(InputError, match="vocabularies"):
+        distill_model(
+            str(teacher),
+            str(shards),
+            str(tmp_path / "out"),
+            DistillSettings(task="answer", **FAST),
+            str(tmp_path / "c"),
+            str(tmp_path / "student"),
+        )
+
+
+def test_a_teacher_of_another_task_is_bad_input(teacher, shards, tmp_path) -> None:
+    with pytest.raises(InputError, match="task 'intent'"):
+        distill_model(
+            str(teacher), str(shards), str(tmp_path / "o"), DistillSettings(task="answer"), ""
+        )
+
+
+@pytest.mark.parametrize("make", [make_classifier, make_decoder])
+def test_a_whole_cut_is_the_teacher_itself(make, tmp_path: Path) -> None:
+    teacher, _ = load_model(make(tmp_path / "teacher", layers=2))
+    student, cut = cut_student(teacher, layers=2, channels=teacher.config.intermediate_size)
+    ids = torch.tensor([[2, 5, 6, 3]])
+    with torch.no_grad():
+        assert torch.equal(student(ids).logits, teacher(ids).logits)
+    assert cut.layers == (0, 1)
+
+
+@pytest.mark.parametrize("make", [make_classifier, make_decoder])
+def test_the_strongest_channels_stay(make, tmp_path: Path) -> None:
+    teacher, _ = load_model(make(tmp_path / "teacher", layers=1))
+    block = dict(teacher.named_modules())
+    name = next(each for each in block if each.endswith(("layer.0.output.dense", "mlp.down_proj")))
+    with torch.no_grad():
+        block[name].weight[:, 5:] *= 1e-6
+    student, cut = cut_student(teacher, layers=1, channels=5)
+    assert cut.channels == ((0, 1, 2, 3, 4),)
+    ids = torch.tensor([[2, 5, 6, 3]])
+    with torch.no_grad():
+        torch.testing.assert_close(student(ids).logits, teacher(ids).logits, atol=1e-3, rtol=0)
+
+
+def test_a_student_larger_than_its_teacher_is_bad_input(tmp_path: Path) -> None:
+    teacher, _ = load_model(make_classifier(tmp_path / "teacher"))
+    with pytest.raises(InputError):
+        cut_student(teacher, layers=3, channels=8)

@@ -1,0 +1,3 @@
+from tests.components.training.conftest import base, shards
+
+__all__ = ["base", "shards"]

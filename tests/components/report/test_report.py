@@ -1,0 +1,191 @@
+"""The page holds what was measured, needs nothing from outside, and says what was skipped."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.evaluate.evaluation import EvaluateSettings, evaluate_candidates
+from components.evaluate.tables import answer_tables
+from components.report.page import write_report
+from components.select.selection import SelectSettings, select_candidate
+from kg_schema.errors import InputError
+from serving.manifest import ManifestError, write_manifest
+from tests.components.evaluate.test_judging import _judged
+
+VOID = {"meta", "br", "path", "use", "line", "rect", "stop", "image"}
+
+
+class _Outline(HTMLParser):
+    """Checks nesting, and gathers text, sources and images without words."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.text: list[str] = []
+        self.sources: list[str] = []
+        self.silent: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.sources += [given[name] or "" for name in ("src", "href") if given.get(name)]
+        if (tag == "img" and not given.get("alt")) or (
+            given.get("role") == "img" and not given.get("aria-label")
+        ):
+            self.silent.append(tag)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.text.append(data)
+
+
+@pytest.fixture(scope="module")
+def stages(
+    word_candidates: dict[str, str], word_shards: str, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, str, str]:
+    """Locations of an evaluation, its selection and the shards."""
+    folder = tmp_path_factory.mktemp("stages")
+    measured = evaluate_candidates(
+        word_candidates,
+        word_shards,
+        str(folder / "evaluation"),
+        EvaluateSettings(latency_repeats=10, resamples=100),
+    )
+    selected = select_candidate(
+        measured.out,
+        word_candidates,
+        word_shards,
+        str(folder / "selection"),
+        SelectSettings(resamples=100, budget_points=6.0),
+    )
+    return measured.out, selected.out, word_shards
+
+
+def _answers(folder: Path, content: dict[str, Any]) -> str:
+    folder.mkdir()
+    (folder / "answers.json").write_text(json.dumps(content))
+    write_manifest(folder, "answers")
+    return str(folder)
+
+
+def _compared(folder: Path) -> str:
+    pairs = [(_judged(right=n % 3 == 0), _judged(right=n % 10 > 0)) for n in range(60)]
+    return _answers(folder, answer_tables(pairs, seed=1))
+
+
+def _page(path: Path) -> tuple[str, _Outline]:
+    html = path.read_text(encoding="utf-8")
+    outline = _Outline()
+    outline.feed(html)
+    assert outline.open == []
+    return html, outline
+
+
+def test_page_holds_the_numbers_and_stands_alone(
+    stages: tuple[str, str, str], tmp_path: Path
+) -> None:
+    evaluation, selection, shards = stages
+    out = tmp_path / "report.html"
+    write_report(evaluation, selection, _compared(tmp_path / "answers"), shards, str(out))
+    html, outline = _page(out)
+    text = " ".join(" ".join(outline.text).split())
+    content = json.loads((Path(selection) / "selection.json").read_text())
+    assert f"{100 * content['test']['distilled']['accuracy']['value']:.2f}" in text
+    assert content["reason"] in text
+    assert "The distilled model was chosen" in text
+    assert "What the chosen model takes for something else" in text
+    assert "The graph changes +56.7 points" in text
+    assert content["model"]["sha256"][:16] in text
+    assert html.count("<svg") == 3
+    assert outline.silent == []
+    assert [source for source in outline.sources if not source.startswith("#")] == []
+    assert not re.search(r"@import|url\((?!#)", html)
+    assert "prefers-color-scheme: dark" in html and "#010203" not in html
+
+
+def test_same_measurements_give_the_same_page(stages: tuple[str, str, str], tmp_path: Path) -> None:
+    evaluation, selection, shards = stages
+    answers = _compared(tmp_path / "answers")
+    pages = []
+    for name in ("one.html", "two.html"):
+        write_report(evaluation, selection, answers, shards, str(tmp_path / name))
+        pages.append((tmp_path / name).read_bytes())
+    assert pages[0] == pages[1]
+
+
+def test_skipped_answers_are_said_plainly(stages: tuple[str, str, str], tmp_path: Path) -> None:
+    evaluation, selection, shards = stages
+    answers = _answers(tmp_path / "answers", {"skipped": "no graph was given"})
+    write_report(evaluation, selection, answers, shards, str(tmp_path / "report.html"))
+    html, outline = _page(tmp_path / "report.html")
+    assert "This part was skipped: no graph was given." in " ".join(outline.text)
+    assert html.count("<svg") == 2
+
+
+def test_names_from_the_data_cannot_become_markup(
+    stages: tuple[str, str, str], tmp_path: Path
+) -> None:
+    evaluation, selection, shards = stages
+    content = json.loads((Path(selection) / "selection.json").read_text())
+    content["reason"] = "<script>alert(1)</script>"
+    evil = tmp_path / "selection"
+    evil.mkdir()
+    (evil / "selection.json").write_text(json.dumps(content))
+    write_manifest(evil, "selection")
+    answers = _compared(tmp_path / "answers")
+    write_report(evaluation, str(evil), answers, shards, str(tmp_path / "report.html"))
+    assert "<script" not in (tmp_path / "report.html").read_text()
+
+
+def test_language_models_get_a_page_too(
+    word_writers: dict[str, str], word_shards: str, tmp_path: Path
+) -> None:
+    measured = evaluate_candidates(
+        word_writers,
+        word_shards,
+        str(tmp_path / "e"),
+        EvaluateSettings(task="answer", latency_repeats=5, resamples=50),
+    )
+    select_candidate(
+        measured.out,
+        word_writers,
+        word_shards,
+        str(tmp_path / "s"),
+        SelectSettings(task="answer", resamples=50),
+    )
+    answers = _answers(tmp_path / "answers", {"skipped": "no gold questions were given"})
+    out = tmp_path / "report.html"
+    write_report(str(tmp_path / "e"), str(tmp_path / "s"), answers, word_shards, str(out))
+    html, outline = _page(out)
+    assert "perplexity" in " ".join(outline.text)
+    assert html.count("<svg") == 1
+
+
+def test_what_does_not_belong_together_is_refused(
+    stages: tuple[str, str, str], tmp_path: Path
+) -> None:
+    evaluation, selection, shards = stages
+    answers = _compared(tmp_path / "answers")
+    out = str(tmp_path / "report.html")
+    content = json.loads((Path(selection) / "selection.json").read_text())
+    del content["test"]["pruned"]
+    other = tmp_path / "selection"
+    other.mkdir()
+    (other / "selection.json").write_text(json.dumps(content))
+    write_manifest(other, "selection")
+    with pytest.raises(InputError, match="another evaluation"):
+        write_report(evaluation, str(other), answers, shards, out)
+    with pytest.raises(ManifestError):
+        write_report(selection, selection, answers, shards, out)
+    assert not Path(out).exists()

@@ -1,0 +1,152 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from components.model_dir import load_model, read_compression, read_model_manifest
+from components.training import Distillation, Lora, TrainSpec
+from components.training.loop import TicketTrainer
+from kg_schema.errors import InputError
+from tests.components.training.tiny import (
+    LABELS,
+    make_classifier,
+    make_decoder,
+    train_here,
+    weights,
+)
+
+
+@pytest.fixture
+def spec(base: Path, shards: Path, tmp_path: Path) -> TrainSpec:
+    return TrainSpec(
+        task="intent",
+        model_dir=str(base),
+        shards=str(shards),
+        out=str(tmp_path / "out"),
+        checkpoints=str(tmp_path / "checkpoints"),
+        epochs=3,
+        batch_size=8,
+        learning_rate=5e-3,
+        max_length=32,
+        ranks=1,
+        threads=1,
+        precision="fp32",
+        dropout=0.0,
+    )
+
+
+class Stopped(Exception):
+    pass
+
+
+def stop_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    loss = TicketTrainer.compute_loss
+
+    def stopping(self: Any, *given: Any, **named: Any) -> torch.Tensor:
+        if self.state.global_step == step:
+            raise Stopped
+        return loss(self, *given, **named)
+
+    monkeypatch.setattr(TicketTrainer, "compute_loss", stopping)
+
+
+def test_it_learns_and_publishes_a_plain_model(spec: TrainSpec) -> None:
+    result = train_here(replace(spec, epochs=8, compression={"parent": "abc"}))
+    assert result.validation["accuracy"] >= 0.9
+    assert result.steps == 8 * 5
+    assert result.tokens_per_second > 0
+    out = Path(spec.out)
+    model, tokenizer = load_model(out)
+    assert model.config.id2label == dict(enumerate(LABELS))
+    assert tokenizer("my phone")["input_ids"]
+    manifest = read_model_manifest(out)
+    assert manifest["max_length"] == 32
+    assert manifest["labels"] == LABELS
+    assert read_compression(out) == {"parent": "abc"}
+    assert not Path(spec.checkpoints).exists()
+
+
+def test_a_resumed_training_ends_bit_identical(spec: TrainSpec, tmp_path, monkeypatch) -> None:
+    spec = replace(spec, dropout=0.1)  # drawn at random, so that the draws must match too
+    undisturbed = replace(spec, out=str(tmp_path / "undisturbed"), checkpoints=str(tmp_path / "u"))
+    train_here(undisturbed)
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        stop_at(12, patch)
+        train_here(spec)
+    assert not Path(spec.out).exists()
+    resumed = train_here(spec)
+    assert resumed.resumed_from == 10
+    wanted = weights(Path(undisturbed.out))
+    for name, value in weights(Path(spec.out)).items():
+        assert torch.equal(value, wanted[name]), name
+
+
+def test_other_settings_do_not_take_up_the_checkpoint(spec: TrainSpec, monkeypatch) -> None:
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        stop_at(12, patch)
+        train_here(spec)
+    assert train_here(replace(spec, learning_rate=1e-3)).resumed_from == 0
+
+
+def test_frozen_parts_keep_their_values(spec: TrainSpec, base: Path) -> None:
+    train_here(replace(spec, epochs=1, freeze_embeddings=True, freeze_layers=1))
+    before, after = weights(base), weights(Path(spec.out))
+    for name, value in before.items():
+        kept = name.startswith(("embeddings.", "encoder.layer.0."))
+        assert torch.equal(after[f"bert.{name}"], value) is kept, name
+
+
+def test_a_student_takes_its_teachers_view_over_wider_states(spec: TrainSpec, tmp_path) -> None:
+    train_here(replace(spec, epochs=8, out=str(tmp_path / "teacher")))
+    student = make_classifier(tmp_path / "student", layers=1, width=16)
+    weighing = Distillation(hard_weight=0.0, hidden_weight=1.0)
+    result = train_here(
+        replace(
+            spec,
+            model_dir=str(student),
+            teacher=str(tmp_path / "teacher"),
+            distillation=weighing,
+            epochs=12,
+            learning_rate=1e-2,
+        )
+    )
+    assert result.validation["accuracy"] >= 0.75
+    assert set(weights(Path(spec.out))) == set(weights(student))
+    manifest = read_model_manifest(Path(spec.out))
+    assert len(manifest["parent"]) == 64
+
+
+def test_adapters_are_merged_into_a_plain_language_model(spec: TrainSpec, tmp_path) -> None:
+    decoder = make_decoder(tmp_path / "decoder")
+    result = train_here(replace(spec, task="answer", model_dir=str(decoder), lora=Lora(), epochs=2))
+    assert {"accuracy", "loss", "perplexity"} == set(result.validation)
+    before, after = weights(decoder), weights(Path(spec.out))
+    assert set(before) == set(after)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    assert all("proj" in name for name in changed)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (
+            {
+                "teacher": "student",
+                "distillation": Distillation(hidden_weight=1.0, layer_map=((1, 9),)),
+            },
+            "layer pair",
+        ),
+        ({"teacher": "student", "distillation": Distillation(), "precision": "fp16"}, "CUDA"),
+        ({"task": "answer"}, "an encoder"),
+    ],
+)
+def test_what_does_not_fit_is_bad_input(spec, tmp_path, changed, said) -> None:
+    student = make_classifier(tmp_path / "student")
+    if "teacher" in changed:
+        changed = {**changed, "teacher": str(student)}
+    with pytest.raises(InputError, match=said):
+        train_here(replace(spec, **changed))
+    assert not Path(spec.out).exists()

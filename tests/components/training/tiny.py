@@ -1,0 +1,159 @@
+"""Tiny models from random weights and a 60-row data set, enough to train in a second."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertConfig,
+    BertModel,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+)
+
+from components.model_dir import save_model
+from components.shard import ShardSettings, shard_tickets
+from components.training import TrainResult, TrainSpec
+from components.training.checkpoint import drop_checkpoints
+from components.training.session import train
+from components.training.world import World
+
+THINGS = ("phone", "watch", "tablet", "earbuds", "laptop")
+WHEN = ("today", "since monday", "again", "after the update")
+TALK = {
+    "battery_drain": ("my {} battery drains fast {}", "check the battery usage of the {}"),
+    "no_sound": ("there is no sound from the {} {}", "clean the speaker of the {}"),
+    "refund_timing": ("when is my refund for the {} paid {}", "the {} refund takes a week"),
+}
+LABELS = sorted(TALK)
+
+
+def tickets() -> list[dict[str, str]]:
+    rows = []
+    for intent, (text, answer) in TALK.items():
+        for thing in THINGS:
+            for when in WHEN:
+                rows.append(
+                    {
+                        "ticket_id": f"T_{len(rows):03d}",
+                        "text": text.format(thing, when),
+                        "intent": intent,
+                        "resolution": {"solution_ids": [], "answer": answer.format(thing)},
+                    }
+                )
+    return rows
+
+
+def make_shards(folder: Path) -> Path:
+    source = folder / "tickets.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in tickets()), encoding="utf-8")
+    shard_tickets(str(source), str(folder / "shards"), ShardSettings())
+    return folder / "shards"
+
+
+def make_tokenizer() -> PreTrainedTokenizerFast:
+    words = sorted(
+        {
+            word
+            for row in tickets()
+            for word in (row["text"] + " " + row["resolution"]["answer"]).split()
+        }
+    )
+    vocabulary = {word: at for at, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *words])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        eos_token="[SEP]",
+        model_max_length=64,
+    )
+
+
+def bert_config(layers: int = 2, width: int = 32) -> BertConfig:
+    return BertConfig(
+        vocab_size=len(make_tokenizer()),
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        intermediate_size=2 * width,
+        max_position_embeddings=64,
+        initializer_range=0.15,
+        pad_token_id=0,
+    )
+
+
+def make_base(out: Path, layers: int = 2, width: int = 32) -> Path:
+    """An encoder with no head and no manifest, like a downloaded one."""
+    torch.manual_seed(0)
+    BertModel(bert_config(layers, width)).save_pretrained(out)
+    make_tokenizer().save_pretrained(out)
+    return out
+
+
+def make_classifier(out: Path, layers: int = 2, width: int = 32) -> Path:
+    torch.manual_seed(1)
+    config = bert_config(layers, width)
+    config.id2label = dict(enumerate(LABELS))
+    config.label2id = {label: at for at, label in enumerate(LABELS)}
+    out.mkdir(parents=True)
+    model = AutoModelForSequenceClassification.from_config(config)
+    save_model(model, make_tokenizer(), out, task="intent")
+    return out
+
+
+def qwen_config(layers: int = 2) -> Qwen2Config:
+    return Qwen2Config(
+        vocab_size=len(make_tokenizer()),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=64,
+        tie_word_embeddings=True,
+        pad_token_id=0,
+        bos_token_id=2,
+        eos_token_id=3,
+    )
+
+
+def make_decoder(out: Path, layers: int = 2) -> Path:
+    torch.manual_seed(2)
+    out.mkdir(parents=True)
+    model = AutoModelForCausalLM.from_config(qwen_config(layers))
+    save_model(model, make_tokenizer(), out, task="answer")
+    return out
+
+
+def weights(folder: Path) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    return load_file(folder / "model.safetensors")
+
+
+def train_here(spec: TrainSpec) -> TrainResult:
+    """What `run_training` does, in this process and as the only rank."""
+    result = train(spec, World(0, 1, torch.device("cpu")), lambda kind, **values: None)
+    drop_checkpoints(Path(spec.checkpoints))
+    return result
+
+
+def logits(folder: Path, task: str, text: str = "my phone battery drains fast") -> torch.Tensor:
+    kind = AutoModelForSequenceClassification if task == "intent" else AutoModelForCausalLM
+    model = kind.from_pretrained(folder, trust_remote_code=False).eval()
+    encoded = AutoTokenizer.from_pretrained(folder)(text, return_tensors="pt")
+    with torch.no_grad():
+        return model(encoded["input_ids"], encoded["attention_mask"]).logits
