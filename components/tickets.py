@@ -235,7 +235,10 @@ def _json_rows(lines: Iterable[str]) -> Iterator[tuple[int, object]]:
         try:
             row = json.loads(text)
         except json.JSONDecodeError as error:
-            yield number, _BadRow(f"broken JSON: {error.msg} at column {error.colno}")
+            yield (
+                number,
+                _BadRow(f"broken JSON: {error.msg.removesuffix(' at')} at column {error.colno}"),
+            )
             continue
         except (ValueError, RecursionError) as error:  # a number too long, nesting too deep
             yield number, _BadRow(f"broken JSON: {error}")

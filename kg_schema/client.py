@@ -38,6 +38,9 @@ __all__ = [
     "GraphUnavailable",
 ]
 
+# The driver waits a second before its first retry: a read is tried twice, and a refused connection
+# is told after that second rather than when the whole deadline has passed.
+RETRY_S = 0.5
 PROBE_FRESH_S = 2.0
 USER_AGENT = "deskgraph"
 
@@ -239,7 +242,7 @@ class GraphClient:
                 max_connection_pool_size=settings.pool_size,
                 connection_timeout=settings.connect_timeout_s,
                 connection_acquisition_timeout=settings.deadline_s,
-                max_transaction_retry_time=settings.deadline_s,
+                max_transaction_retry_time=RETRY_S,
                 user_agent=USER_AGENT,
                 notifications_min_severity="OFF",
                 telemetry_disabled=True,

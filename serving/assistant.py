@@ -31,7 +31,7 @@ from serving.contracts import (
     Ticket,
     Versions,
 )
-from serving.dates import Period, resolve_period
+from serving.dates import resolve_period
 from serving.decision import counts, decide, problem_type_of
 from serving.facts import FactSet
 from serving.intent import IntentModel
@@ -56,13 +56,14 @@ class AssistantSettings:
         graph_deadline_s: Seconds that the graph gets in one request, all reads together.
         catalogue_ttl_s: Seconds after which names are read anew.
         queue_size: Tickets that may wait for the intent model.
-        max_batch: Tickets of one call of the intent model.
+        max_batch: Tickets of one call of the intent model. 1 unless told: an int8 graph scales over
+            its batch, so that company would shift a ticket's scores, and gains next to nothing.
     """
 
     graph_deadline_s: float = 5.0
     catalogue_ttl_s: float = 30.0
     queue_size: int = 64
-    max_batch: int = 16
+    max_batch: int = 1
 
 
 class IntentClassifier(Protocol):
@@ -208,14 +209,14 @@ class Assistant:
         path.plan = self._plans.intents.get(prediction.label)
         graph_version: str | None = None
         try:
-            if self._knowledge is None:
+            if self._graph is None or self._knowledge is None:
                 path.degraded.append("graph")
                 said = abstention("no graph is connected")
             else:
                 with path.timed("catalogue"):
                     knowledge = await self._knowledge.get(self._settings.graph_deadline_s)
                 graph_version = knowledge.version
-                said = await self._answer(path, knowledge)
+                said = await self._answer(path, knowledge, self._graph)
         except _OUTAGES as error:
             _LOG.warning("answering without the graph: %s", error)
             path.degraded.append("graph")
@@ -239,24 +240,24 @@ class Assistant:
             latency_ms=path.latency_ms,
         )
 
-    async def _answer(self, path: _Path, knowledge: Knowledge) -> AnswerText:
+    async def _answer(self, path: _Path, knowledge: Knowledge, graph: GraphReader) -> AnswerText:
         with path.timed("link"):
             links = knowledge.linker.link(path.text)
             path.links = _by_label(links)
+            unsure = path.intent.confidence < self._classifier.out_of_scope_threshold
             path.intent = decide(path.intent, path.links, self._plans)
         label = path.intent.label
         path.plan = self._plans.intents.get(label)
-        unsure = path.intent.confidence < self._classifier.out_of_scope_threshold
         if label in self._plans.out_of_scope or unsure:
             return abstention("the question is out of scope")
         plan = path.plan or self._plans.fallback
-        if plan.wants("Symptom") and self._graph is not None:
+        if plan.wants("Symptom"):
             with path.timed("link"):
-                await self._link_symptom(path, knowledge, self._graph)
+                await self._link_symptom(path, knowledge, graph)
         refusal = self._refusal(path, plan, links)
         if refusal is not None:
             return refusal
-        return await self._read_and_compose(path, plan, knowledge)
+        return await self._read_and_compose(path, plan, knowledge, graph)
 
     async def _link_symptom(self, path: _Path, knowledge: Knowledge, graph: GraphReader) -> None:
         products = [link.id for link in path.links.get("Product", [])]
@@ -296,14 +297,15 @@ class Assistant:
             )
         return None
 
-    async def _read_and_compose(self, path: _Path, plan: Plan, knowledge: Knowledge) -> AnswerText:
-        assert self._graph is not None  # noqa: S101 - knowledge comes from it
+    async def _read_and_compose(
+        self, path: _Path, plan: Plan, knowledge: Knowledge, graph: GraphReader
+    ) -> AnswerText:
         context = self._context(path, plan, knowledge)
         with path.timed("read"):
             path.facts = await read_facts(
-                self._graph, plan.reads, context, self._settings.graph_deadline_s
+                graph, plan.reads, context, self._settings.graph_deadline_s
             )
-        if "Order" in plan.labels and not self._order_known(path, plan):
+        if "Order" in plan.labels and not _orders_known(path, plan, graph):
             return abstention("there is no such order of this customer")
         with path.timed("compose"):
             if plan.choose:
@@ -322,20 +324,12 @@ class Assistant:
             return abstention(f"no answer plan for intent {path.intent.label!r}")
         return abstention("the graph holds no facts that answer this")
 
-    def _order_known(self, path: _Path, plan: Plan) -> bool:
-        assert self._graph is not None  # noqa: S101 - asked after a read of it
-        orders = path.links.get("Order", [])
-        personal = any(is_personal(self._graph.templates[name]) for name in plan.reads)
-        return not (orders and personal) or all(
-            path.facts.first(f"Order/{order.id}", "placed_on") for order in orders
-        )
-
     def _context(self, path: _Path, plan: Plan, knowledge: Knowledge) -> ReadContext:
         return ReadContext(
             text=path.text,
             topic=plan.topic or path.intent.label,
             as_of=path.as_of,
-            period=_period(path),
+            period=resolve_period(path.text, path.as_of),
             principal=path.principal,
             links=path.links,
             categories=knowledge.categories_of(path.links.get("Product", [])),
@@ -356,13 +350,17 @@ class Assistant:
         )
 
 
+def _orders_known(path: _Path, plan: Plan, graph: GraphReader) -> bool:
+    """Whether the reader's own orders hold every order named, where the plan reads orders."""
+    if not any(is_personal(graph.templates[name]) for name in plan.reads):
+        return True
+    orders = path.links.get("Order", [])
+    return all(path.facts.first(f"Order/{order.id}", "placed_on") for order in orders)
+
+
 def _by_label(links: Links) -> dict[str, list[EntityLink]]:
     labels = dict.fromkeys(link.label for link in (*links.entities, *links.nested))
     return {label: links.of(label) for label in labels}
-
-
-def _period(path: _Path) -> Period | None:
-    return resolve_period(path.text, path.as_of)
 
 
 def _keep_articles(path: _Path, count: int, categories: Sequence[str]) -> None:

@@ -29,8 +29,10 @@ def solution(c: Composition) -> list[Draft]:
     first = found[0]
     drafts.append(c.say("try_first", [first], solution=first.object_name))
     drafts += _steps(c.facts, first.object)
-    for later in found[1 : 1 + FOLLOW_UPS]:
-        drafts.append(c.say("try_next", [later], solution=later.object_name))
+    later = found[1 : 1 + FOLLOW_UPS]
+    if later:
+        names = "; then: ".join(fact.object_name for fact in later)
+        drafts.append(c.say("try_next", later, solution=names))
     return drafts
 
 

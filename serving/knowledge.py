@@ -63,13 +63,13 @@ class KnowledgeCache:
         self._graph = graph
         self._ttl_s = ttl_s
         self._clock = clock
-        self._lock = asyncio.Lock()
+        self._first: asyncio.Task[Knowledge] | None = None
         self._knowledge: Knowledge | None = None
         self._read_at = 0.0
         self._refresh: asyncio.Task[None] | None = None
 
     async def get(self, deadline_s: float) -> Knowledge:
-        """The knowledge; the first call reads it, later ones never wait.
+        """The knowledge; the first calls read it together, later ones never wait.
 
         Raises:
             GraphUnavailable: There is none yet, and the graph cannot be reached.
@@ -77,23 +77,29 @@ class KnowledgeCache:
             GraphQueryError: There is none yet, and the graph refused the query.
         """
         if self._knowledge is None:
-            async with self._lock:
-                if self._knowledge is None:
-                    self._knowledge = await self._read(deadline_s)
-                    self._read_at = self._clock()
-        elif self._clock() - self._read_at > self._ttl_s and not self._refreshing:
+            # Whoever waits shares one reading, and its failure: no queue of retries builds up.
+            if self._first is None or self._first.done():
+                self._first = asyncio.create_task(self._start(deadline_s), name="catalogue")
+            return await asyncio.shield(self._first)
+        if self._clock() - self._read_at > self._ttl_s and not self._refreshing:
             self._refresh = asyncio.create_task(self._renew(deadline_s), name="catalogue")
         return self._knowledge
 
     async def close(self) -> None:
         """Ends a reading in the background. Safe to call twice."""
-        if self._refresh is not None:
-            self._refresh.cancel()
-            await asyncio.gather(self._refresh, return_exceptions=True)
+        tasks = [task for task in (self._first, self._refresh) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     @property
     def _refreshing(self) -> bool:
         return self._refresh is not None and not self._refresh.done()
+
+    async def _start(self, deadline_s: float) -> Knowledge:
+        self._knowledge = await self._read(deadline_s)
+        self._read_at = self._clock()
+        return self._knowledge
 
     async def _renew(self, deadline_s: float) -> None:
         self._read_at = self._clock()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
 from typing import Any
 
@@ -42,13 +43,16 @@ class DeskGraphModel(Model):  # type: ignore[misc]
         return self._answerer is not None
 
     async def load(self) -> bool:
-        """Verifies the manifest and opens what it describes.
+        """Verifies the manifest, opens what it describes and answers one ticket.
 
         Raises:
             ManifestError: The directory is not whole, or not what its manifest says.
         """
         manifest = await asyncio.to_thread(verify_manifest, self._settings.model, "model")
         self._answerer = await open_answerer(self._settings, manifest)
+        # Connections, names and buffers come with the first answer: nobody shall wait for them.
+        with contextlib.suppress(DeadlineExceeded):
+            await self.predict(([Ticket(text="hello")], None), {"x-request-id": "warm-up"})
         self.ready = True
         return True
 

@@ -92,7 +92,9 @@ def lucene_query(text: str) -> str:
     Every word is escaped, so that `E-1001` is looked for and not negated, and upper-case `AND`,
     `OR`, `NOT` are words like others.
     """
-    words = (word[:MAX_WORD_CHARACTERS].casefold() for word in re.findall(r"\w+(?:[-_.]\w+)*", text))
+    words = (
+        word[:MAX_WORD_CHARACTERS].casefold() for word in re.findall(r"\w+(?:[-_.]\w+)*", text)
+    )
     kept = dict.fromkeys(word for word in words if word not in _STOP_WORDS)
     return " ".join(escape_lucene(word) for word in list(kept)[:MAX_QUERY_WORDS])
 

@@ -17,6 +17,7 @@ from components.model_dir import (
 )
 from components.storage import local_path, localise, output_dir
 from components.training import Distillation, TrainResult, TrainSpec, run_training
+from components.training.checkpoint import drop_checkpoints
 from kg_schema.errors import InputError
 from serving.manifest import ManifestError, content_sha256
 
@@ -64,7 +65,7 @@ class DistillSettings:
     ranks: int = 2
     threads: int = 0
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    freeze_embeddings: bool = False
+    freeze_embeddings: bool = True
     dropout: float = -1.0
     teacher_cache: str = ""
 
@@ -137,13 +138,12 @@ def distill_model(
             where=teacher,
             fix=f"use one for task {settings.task!r}",
         )
-    cut = Path()
     if student:
         directory = localise(student)
         compression = _described(directory, content_sha256(manifest), manifest["parameters"])
     else:
-        cut = directory = _cut_once(teacher_dir, manifest, settings, local_path(checkpoints))
-        compression = read_compression(cut)
+        directory = _cut_once(teacher_dir, manifest, settings, local_path(checkpoints))
+        compression = read_compression(directory)
     training = run_training(
         TrainSpec(
             task=settings.task,
@@ -170,7 +170,8 @@ def distill_model(
         )
     )
     if not student:
-        shutil.rmtree(cut)
+        shutil.rmtree(directory)
+        drop_checkpoints(directory.parent)
     return DistillResult(out, manifest["parameters"], training.params, training)
 
 

@@ -28,10 +28,18 @@ from components.export.graph import INPUTS, write_graph
 from components.export.probing import interleaved
 from components.export.quantise import RECIPES, quantise_graph
 from components.export.settings import ExportError, ExportResult, ExportSettings
+from components.export.smoothing import smooth_model
 from components.model_dir import load_model, read_model_manifest
 from components.shards import read_manifest as read_shards_manifest
 from components.storage import localise, output_dir
-from components.training.data import IGNORED, Collator, TicketRows, read_rows
+from components.training.data import (
+    IGNORED,
+    Collator,
+    TicketRows,
+    by_length,
+    read_rows,
+    require_rows,
+)
 from kg_schema.errors import InputError
 from serving.manifest import content_sha256, write_manifest
 
@@ -58,9 +66,10 @@ class _Graph:
 
 @dataclass(frozen=True)
 class _Work:
-    """What every step of one export needs."""
+    """What every step of one export needs; `rows` of the validation split, `train` of the other."""
 
     model: Any
+    train: TicketRows
     rows: TicketRows
     collate: Collator
     reference: Readings
@@ -96,18 +105,19 @@ def export_model(model: str, shards: str, out: str, settings: ExportSettings) ->
     labels = _labels(manifest, read_shards_manifest(shards_dir), settings, model)
     torch_model, tokenizer = load_model(source)
     length = int(manifest["max_length"])
-    rows = evenly(
-        read_rows(shards_dir, "validation", tokenizer, settings.task, length), settings.gate_rows
-    )
-    if not len(rows):
-        raise InputError("no validation rows to check the graph on", where=shards)
+
+    def read(split: str, most: int) -> TicketRows:
+        rows = evenly(read_rows(shards_dir, split, tokenizer, settings.task, length), most)
+        return require_rows(rows, shards_dir, split)
+
+    train, rows = read("train", settings.calibration_rows), read("validation", settings.gate_rows)
     collate = Collator(settings.task, tokenizer.pad_token_id or 0)
     with output_dir(out) as folder:
         _copy(source, folder, manifest)
         (folder / ONNX_FOLDER).mkdir(exist_ok=True)
         size = TORCH_ROWS[settings.task]
         reference = read_with(torch_runner(torch_model), rows, collate, size, "check torch")
-        work = _Work(torch_model, rows, collate, reference, folder / ONNX_FOLDER, settings)
+        work = _Work(torch_model, train, rows, collate, reference, folder / ONNX_FOLDER, settings)
         graph, times = _choose(work)
         graph.path.replace(folder / ONNX_FOLDER / GRAPH_NAME)
         for left in (folder / ONNX_FOLDER).glob("*.onnx"):
@@ -164,7 +174,7 @@ def _choose(work: _Work) -> tuple[_Graph, dict[str, float]]:
     """Returns the graph to serve and the median milliseconds of those that were timed."""
     plain = work.folder / "fp32.onnx"
     write_graph(work.model, plain, per_token=work.settings.task == "answer")
-    quantised = _quantised(work, plain) if work.settings.precision != "fp32" else None
+    quantised = _quantised(work) if work.settings.precision != "fp32" else None
     times = _times(work, plain, quantised)
     if quantised is not None and (
         work.settings.precision == "int8" or times["int8"] < times["fp32"]
@@ -181,15 +191,19 @@ def _choose(work: _Work) -> tuple[_Graph, dict[str, float]]:
     return graph, times
 
 
-def _quantised(work: _Work, plain: Path) -> _Graph | None:
+def _quantised(work: _Work) -> _Graph | None:
     """Returns the first recipe's graph that passes the gate; None if none does.
 
     Raises:
         ExportError: None does, and int8 was asked for.
     """
+    smoothed, target = work.folder / "smoothed.onnx", work.folder / "int8.onnx"
+    size = TORCH_ROWS[work.settings.task]
+    batches = (work.collate(taken) for taken in by_length(work.train, size, 0, 1))
+    model = smooth_model(work.model, batches)
+    write_graph(model, smoothed, per_token=work.settings.task == "answer")
     for recipe in RECIPES:
-        target = work.folder / "int8.onnx"
-        quantise_graph(plain, target, recipe)
+        quantise_graph(smoothed, target, recipe)
         graph = work.try_graph(target, recipe.name, "int8")
         if graph.agreement.passes(work.settings):
             return graph

@@ -27,6 +27,7 @@ class ExportSettings:
             model choose the same class.
         max_accuracy_loss: Most points of validation accuracy that the graph may lose.
         gate_rows: Rows of the validation split that are compared, evenly spaced; 0 takes all.
+        calibration_rows: Rows of the train split on which int8 learns the range of activations.
         probe_tokens: Length of the row that is timed.
         probe_repeats: Times each graph is timed.
         threads: Of ONNX Runtime, as served.
@@ -40,6 +41,7 @@ class ExportSettings:
     min_agreement: float = 0.995
     max_accuracy_loss: float = 0.2
     gate_rows: int = 2000
+    calibration_rows: int = 256
     probe_tokens: int = 32
     probe_repeats: int = 40
     threads: int = 1
@@ -58,7 +60,7 @@ class ExportSettings:
             raise InputError(f"min_agreement is {self.min_agreement}", fix="use a share")
         if not 0.0 <= self.max_rejected < 1.0:
             raise InputError(f"max_rejected is {self.max_rejected}", fix="use a share below 1")
-        for name in ("probe_tokens", "probe_repeats", "threads"):
+        for name in ("calibration_rows", "probe_tokens", "probe_repeats", "threads"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}", fix="use 1 or more")
         if self.gate_rows < 0:

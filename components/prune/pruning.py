@@ -7,7 +7,7 @@ import json
 import logging
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,12 +78,11 @@ def prune_model(
         return _result(out, compression, {})
     start = Path(checkpoints) / f"start-{_digest(settings, lineage)}"
     try:
-        read_model_manifest(start / "pruned")
+        read_model_manifest(start)
     except ManifestError:
         with output_dir(str(start)) as folder:
-            (folder / "pruned").mkdir()
-            _prune_to(folder / "pruned", teacher_dir, shards_dir, settings, lineage, folder)
-    compression = read_compression(start / "pruned")
+            _prune_to(folder, teacher_dir, shards_dir, settings, lineage)
+    compression = read_compression(start)
     trained = run_training(_recovery(teacher, shards, out, settings, start, lineage, compression))
     shutil.rmtree(start)
     return _result(out, compression, trained.validation)
@@ -95,9 +94,8 @@ def _prune_to(
     shards_dir: Path,
     settings: PruneSettings,
     lineage: dict[str, Any],
-    recovery: Path | None = None,
 ) -> dict[str, Any]:
-    """Writes the pruned model and, for its recovery, the teacher in the pruned vocabulary."""
+    """Writes the pruned model, before any recovery, and returns its compression.json."""
     torch.manual_seed(settings.seed)
     model, tokenizer = load_model(teacher_dir)
     shape = Shape.of(model.config)
@@ -108,21 +106,12 @@ def _prune_to(
     compression = _describe(plan, shape, scores, lineage["parent"], model, pruned)
     plain = {**lineage, "task": settings.task}
     save_model(pruned, trimmed.tokenizer, folder, compression=compression, **plain)
-    if recovery is not None and _speaks_another(settings, trimmed, shape):
-        (recovery / "teacher").mkdir()
-        speaks = slice_model(model, replace(Plan.whole(shape), vocabulary=trimmed.kept))
-        save_model(speaks, trimmed.tokenizer, recovery / "teacher", **plain)
     logger.info(
         "pruned: %s parameters of %s",
         compression["parameters"]["after"],
         compression["parameters"]["before"],
     )
     return compression
-
-
-def _speaks_another(settings: PruneSettings, trimmed: Trimmed, shape: Shape) -> bool:
-    """Tells whether the teacher's logits are over tokens that the pruned model does not have."""
-    return settings.task == "answer" and len(trimmed.kept) < shape.vocabulary
 
 
 def _trim(
@@ -200,14 +189,13 @@ def _recovery(
     lineage: dict[str, Any],
     compression: dict[str, Any],
 ) -> TrainSpec:
-    speaks = start / "teacher"
     return TrainSpec(
         task=settings.task,
-        model_dir=str(start / "pruned"),
+        model_dir=str(start),
         shards=shards,
         out=out,
         checkpoints=str(start.parent / "recovery"),
-        teacher=str(speaks) if speaks.is_dir() else teacher,
+        teacher=teacher,
         epochs=settings.recovery_epochs,
         batch_size=settings.batch_size,
         learning_rate=settings.learning_rate,
@@ -216,7 +204,9 @@ def _recovery(
         ranks=settings.ranks,
         threads=settings.threads,
         precision=settings.precision,
-        distillation=settings.distillation,
+        distillation=settings.distillation(
+            compression["kept_layers"], len(compression["layer_influence"])
+        ),
         compression=compression,
         lineage=lineage,
         what="recover",

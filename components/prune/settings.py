@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,7 +23,7 @@ class PruneSettings:
     Args:
         task: What the teacher does.
         layers: Share of the layers.
-        layer_choice: `even` spreads the kept layers over the depth, first layer included;
+        layer_choice: `even` spreads the kept layers over the depth, the last one among them;
             `influence` keeps those that turn their input most (ShortGPT, Men et al. 2024).
         channels: Share of each layer's feed-forward channels.
         heads: Share of each layer's key-value groups, each with all its query heads. In the BERT
@@ -95,14 +95,23 @@ class PruneSettings:
         if self.layer_choice not in ("even", "influence"):
             raise InputError(f"layer_choice is {self.layer_choice!r}", fix="use even or influence")
 
-    @property
-    def distillation(self) -> Distillation:
-        """How the recovery weighs teacher and labels."""
+    def distillation(self, kept: Sequence[int], layers: int) -> Distillation:
+        """Returns how the recovery weighs teacher and labels.
+
+        Each kept layer learns to give the next kept one what that one used to read, and the last
+        what the teacher ends with.
+
+        Args:
+            kept: The teacher's layers that are left, from 0.
+            layers: How many the teacher has.
+        """
+        reads = [*kept[1:], layers]
         return Distillation(
             temperature=self.temperature,
             soft_weight=self.soft_weight,
             hard_weight=self.hard_weight,
             hidden_weight=self.hidden_weight,
+            layer_map=tuple((own, its) for own, its in enumerate(reads, start=1)),
             cache=self.teacher_cache,
         )
 

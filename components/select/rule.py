@@ -107,7 +107,7 @@ def _reason(name: str, contender: Contender, budget: Budget, *, passed: bool) ->
     if not passed:
         return f"no candidate passes; {name.replace('_', ' + ')} {_refused(contender, budget)}"
     if name == TEACHER:
-        return f"no smaller candidate stays within {budget.points:g} points of the teacher"
+        return f"no smaller candidate loses as little as the budget of {budget.points:g} allows"
     loss = contender.loss_points
     return (
         f"{name.replace('_', ' + ')} is the cheapest within the budget: "

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
+from components.storage import FULL_ERRNOS, FULL_MARKS, DiskFullError
 from components.training.checkpoint import mark_whole
 from components.training.data import Batch, Collator, EpochLoader, GroupedBatches, TicketRows
 from components.training.losses import Objective
@@ -122,7 +124,15 @@ class TicketTrainer(Trainer):
                     parameter.copy_(saved[name])
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        super()._save_checkpoint(model, trial)
+        try:
+            super()._save_checkpoint(model, trial)
+        except (OSError, RuntimeError, SafetensorError) as error:
+            marked = any(mark in str(error) for mark in FULL_MARKS)
+            if marked or getattr(error, "errno", None) in FULL_ERRNOS:
+                raise DiskFullError(
+                    "the disk is full", where=str(self._folder), fix="free some room"
+                ) from error
+            raise
         self._world.wait()  # every rank has written its random state
         if self._world.first:
             mark_whole(self._folder / f"checkpoint-{self.state.global_step}")

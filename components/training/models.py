@@ -47,9 +47,8 @@ def open_model(directory: Path, task: Task, labels: Sequence[str]) -> tuple[Any,
         tokenizer = AutoTokenizer.from_pretrained(directory, **PLAIN)
         options = {"config": config, **WEIGHTS_ONLY, **PLAIN}
         if task == "answer":
-            if type(config) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(
-                config, "is_decoder", False
-            ):
+            decodes = getattr(config, "is_decoder", False)
+            if type(config) in MODEL_FOR_MASKED_LM_MAPPING and not decodes:
                 raise InputError("an encoder writes no answers", where=str(directory))
             model = AutoModelForCausalLM.from_pretrained(directory, **options)
         else:

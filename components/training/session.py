@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,7 @@ from components.training.world import World
 from kg_schema.errors import InputError
 
 TEACHER_FOLDER = "teacher"
+PRECISION_NAME = "precision.json"
 PROBE_ROWS = 8
 
 
@@ -237,6 +239,10 @@ def _precision(session: Session, objective: Objective) -> tuple[Format, dict[str
     spec, world = session.spec, session.world
     if spec.precision != "auto":
         return spec.precision, {}
+    chosen = session.folder / PRECISION_NAME
+    kept = world.from_first(_kept_precision(chosen) if world.first else None)
+    if kept is not None:  # a resumed training stays with what it began in
+        return fastest(kept), kept
     rows = sorted(session.rows.rows, key=lambda row: len(row.ids))
     middle = len(rows) // 2
     batch = session.collator(rows[middle : middle + PROBE_ROWS])
@@ -251,7 +257,18 @@ def _precision(session: Session, objective: Objective) -> tuple[Format, dict[str
     session.model.train()
     with torch.random.fork_rng():
         times = world.from_first(probe_precision(step, world.device))
+    if world.first:
+        chosen.parent.mkdir(parents=True, exist_ok=True)
+        chosen.write_text(json.dumps(times), encoding="utf-8")
     return fastest(times), times
+
+
+def _kept_precision(path: Path) -> dict[str, float] | None:
+    try:
+        times: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return times
 
 
 def _run(

@@ -6,8 +6,9 @@
 // yields: body and topic of each article, best match first
 CALL db.index.fulltext.queryNodes('article_text', $query) YIELD node, score
 WITH node AS t, score ORDER BY score DESC LIMIT $limit
-RETURN 'Article' AS subject_label, t.id AS subject_id, t.name AS subject_name, 'body' AS predicate,
-  null AS object_label, null AS object_id, null AS object_name,
+RETURN 'Article' AS subject_label, t.id AS subject_id, t.name AS subject_name,
+  'body' AS predicate, null AS object_label, null AS object_id, null AS object_name,
   t.body AS value, toInteger(-1000 * score) AS rank,
-  reduce(joined = '', one IN coalesce(t.source_ids, []) | joined + CASE joined WHEN '' THEN '' ELSE ',' END + one) AS source,
+  reduce(said = '', one IN coalesce(t.source_ids, []) |
+    said + CASE said WHEN '' THEN '' ELSE ',' END + one) AS source,
   null AS valid_from, null AS valid_to

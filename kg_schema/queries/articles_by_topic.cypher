@@ -9,10 +9,11 @@ MATCH (t:Article {topic: $topic})
 WHERE $entity_ids = [] OR EXISTS { MATCH (t)-[:ABOUT]->(n) WHERE n.id IN $entity_ids }
   OR NOT EXISTS { MATCH (t)-[:ABOUT]->(:Product|Category|Accessory) }
 WITH t ORDER BY t.id LIMIT $limit
-RETURN 'Article' AS subject_label, t.id AS subject_id, t.name AS subject_name, 'body' AS predicate,
-  null AS object_label, null AS object_id, null AS object_name,
+RETURN 'Article' AS subject_label, t.id AS subject_id, t.name AS subject_name,
+  'body' AS predicate, null AS object_label, null AS object_id, null AS object_name,
   t.body AS value, 0 AS rank,
-  reduce(joined = '', one IN coalesce(t.source_ids, []) | joined + CASE joined WHEN '' THEN '' ELSE ',' END + one) AS source,
+  reduce(said = '', one IN coalesce(t.source_ids, []) |
+    said + CASE said WHEN '' THEN '' ELSE ',' END + one) AS source,
   null AS valid_from, null AS valid_to
 UNION ALL
 MATCH (t:Article {topic: $topic})
@@ -21,8 +22,9 @@ WHERE $entity_ids = [] OR EXISTS { MATCH (t)-[:ABOUT]->(n) WHERE n.id IN $entity
 WITH t ORDER BY t.id LIMIT $limit
 MATCH (t)-[r:ABOUT]->(n) WHERE n.name IS NOT NULL
 WITH t, r, n ORDER BY t.id, n.id LIMIT 200
-RETURN 'Article' AS subject_label, t.id AS subject_id, t.name AS subject_name, 'ABOUT' AS predicate,
-  labels(n)[0] AS object_label, n.id AS object_id, n.name AS object_name,
+RETURN 'Article' AS subject_label, t.id AS subject_id, t.name AS subject_name,
+  'ABOUT' AS predicate, labels(n)[0] AS object_label, n.id AS object_id, n.name AS object_name,
   null AS value, 1 AS rank,
-  reduce(joined = '', one IN coalesce(r.source_ids, []) | joined + CASE joined WHEN '' THEN '' ELSE ',' END + one) AS source,
+  reduce(said = '', one IN coalesce(r.source_ids, []) |
+    said + CASE said WHEN '' THEN '' ELSE ',' END + one) AS source,
   null AS valid_from, null AS valid_to

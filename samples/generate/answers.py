@@ -98,7 +98,7 @@ def _article(world: World, case: Case, _day: str) -> str:
 def _policy(world: World, case: Case, day: str) -> str:
     policies = most_specific(world, "Policy", case.intent, case.product)
     for policy in policies:
-        version = version_on(world, policy, day)
+        version = version_on(world, policy, case.day or day)
         if version is not None:
             return str(world.props(version)["text"])
     return "No rule of ours covers that; a colleague will get back to you."

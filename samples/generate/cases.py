@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from samples.generate.catalogue import HELD_OUT, protocols_of
+from samples.generate.days import random_day, written_day
 from samples.generate.faults import phrases_of, solutions_for
 from samples.generate.frames import Piece, Slots
 from samples.generate.world import Ref, World
@@ -57,7 +58,7 @@ NOUNS: dict[str, str] = {
 
 @dataclass(frozen=True)
 class Case:
-    """The nodes one question is about; those that play no part are None."""
+    """What one question is about: nodes, and the day of an order; None where it plays no part."""
 
     intent: str
     product: Ref
@@ -70,6 +71,7 @@ class Case:
     promotion: Ref | None = None
     promotion2: Ref | None = None
     feature: Ref | None = None
+    day: str | None = None
 
 
 class Draw:
@@ -116,6 +118,7 @@ class Draw:
             symptom=symptom,
             promotion=self._promotion(product) if intent == "promotion_on_product" else None,
             feature=self._feature(product) if intent == "product_features" else None,
+            day=self._day(product) if intent in INTENTS["policy"] else None,
         )
 
     def _fitting(self, intent: str) -> list[Ref]:
@@ -171,6 +174,9 @@ class Draw:
             return self._rng.choice(covering)
         others = [p for p in self._world.of("Promotion") if p not in covering]
         return self._rng.choice(others)
+
+    def _day(self, product: Ref) -> str | None:
+        return random_day(self._world, product, self._rng) if self._rng.random() < 0.3 else None
 
     def _feature(self, product: Ref) -> Ref:
         has = [edge.end for edge in self._world.out(product, "SUPPORTS_FEATURE")]
@@ -260,6 +266,8 @@ def slots_for(world: World, case: Case, frame: str, rng: random.Random) -> Slots
         code = case.code[1]
         text = rng.choice((code, code, code.lower(), f"{code[0]}-{code[1:]}"))
         slots["code"] = Piece(text, case.code)
+    if case.day is not None:
+        slots["day"] = Piece(written_day(case.day, rng), exact=True)
     if case.order is not None:
         after = "order {order}" in frame.lower()
         slots["order"] = Piece(order_mention(case.order, after, rng), case.order)

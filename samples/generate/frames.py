@@ -22,10 +22,17 @@ _SLOT = re.compile(r"\{(\w+)\}")
 
 @dataclass(frozen=True)
 class Piece:
-    """A stretch of text, and the node it names where it names one."""
+    """A stretch of text, and the node it names where it names one.
+
+    Attributes:
+        text: The words.
+        ref: What they name.
+        exact: Whether writers get it right even in a hurry, as they do with dates.
+    """
 
     text: str
     ref: Ref | None = None
+    exact: bool = False
 
 
 Slots = dict[str, Piece]

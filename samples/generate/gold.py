@@ -16,9 +16,10 @@ from samples.generate.cases import (
     Draw,
 )
 from samples.generate.catalogue import HELD_OUT
+from samples.generate.days import random_day, written_day
 from samples.generate.frames import Piece, Slots, slots_of
 from samples.generate.gold_facts import Expected, applicable_policy, expected_of, usable
-from samples.generate.gold_words import Phrasing, Question, Row, written_day
+from samples.generate.gold_words import Phrasing, Question, Row
 from samples.generate.policies import most_specific
 from samples.generate.world import TODAY, Ref, World, rng_for
 
@@ -26,8 +27,6 @@ PER_TYPE = 150
 UNANSWERABLE = 18
 KNOWN_SHARE = 0.18
 """Share of drawn cases about products that tickets name too."""
-
-_EARLIEST = "2025-01-15"
 
 
 class GoldFactory:
@@ -116,7 +115,7 @@ class GoldFactory:
         if "{product}" not in frame:
             case = replace(case, product=self._general_product("Policy", intent))
             day = TODAY
-        extra: Slots = {"day": Piece(written_day(day, rng))}
+        extra: Slots = {"day": Piece(written_day(day, rng), exact=True)}
         said, entities = self._phrasing.say(case, frame, extra)
         expected = expected_of(self._world, case, day)
         as_of = day if not dated and day != TODAY else None
@@ -128,7 +127,7 @@ class GoldFactory:
         """A case and the day to read the policy on: today, or one that had other rules if any."""
         for attempt in range(400):
             case = self._case(intent)
-            day = self._past_day(case.product) if past else TODAY
+            day = random_day(self._world, case.product, self._rng) if past else TODAY
             found = applicable_policy(self._world, intent, case.product, day)
             if found is None:
                 continue
@@ -136,11 +135,6 @@ class GoldFactory:
             if superseded or not past or attempt >= 60:
                 return case, day
         raise ValueError(f"{intent}: no day with a version")
-
-    def _past_day(self, product: Ref) -> str:
-        first = date.fromisoformat(max(str(self._world.props(product)["released"]), _EARLIEST))
-        span = (date.fromisoformat("2026-11-01") - first).days
-        return (first + timedelta(days=self._rng.randint(0, span))).isoformat()
 
     def _general_product(self, label: str, topic: str) -> Ref:
         """A product to which a topic's general policy or article applies; it is not named."""
@@ -188,7 +182,7 @@ class GoldFactory:
     def _before_all_policies(self, intent: str) -> Question:
         """A question about an order of a time before the company had the policy."""
         day = f"202{self._rng.randint(0, 2)}-0{self._rng.randint(1, 9)}-1{self._rng.randint(0, 9)}"
-        extra: Slots = {"day": Piece(written_day(day, self._rng))}
+        extra: Slots = {"day": Piece(written_day(day, self._rng), exact=True)}
         frame = self._frame(f"{intent}@order")
         said, entities = self._phrasing.say(self._case(intent), frame, extra)
         return Question(said, entities, intent, Expected(), answerable=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from datetime import date
 from typing import Any
 
 from samples.generate.cases import Case, slots_for
@@ -16,11 +15,6 @@ from samples.generate.world import World
 Row = dict[str, Any]
 
 DIALOGUE_SHARE = 0.12
-
-_MONTHS = (
-    *("January", "February", "March", "April", "May", "June", "July", "August", "September"),
-    *("October", "November", "December"),
-)
 
 
 @dataclass(frozen=True)
@@ -60,13 +54,6 @@ class Question:
             "answer": {"must": self.expected.must, "must_not": self.expected.must_not},
         }
         return row
-
-
-def written_day(day: str, rng: random.Random) -> str:
-    """A day as people write it, e.g. "12 March 2026"."""
-    when = date.fromisoformat(day)
-    month = _MONTHS[when.month - 1]
-    return rng.choice((f"{when.day} {month} {when.year}", f"{month} {when.day}, {when.year}", day))
 
 
 class Phrasing:

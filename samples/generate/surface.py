@@ -85,7 +85,8 @@ def _with_typo(pieces: list[Piece], rng: random.Random) -> list[Piece]:
     spots = [
         (index, match.start(), match.end())
         for index, piece in enumerate(pieces)
-        if piece.ref is None or (piece.ref[0] == "Symptom" and rng.random() < 0.5)
+        if not piece.exact
+        and (piece.ref is None or (piece.ref[0] == "Symptom" and rng.random() < 0.5))
         for match in re.finditer(r"[A-Za-z]{4,}", piece.text)
     ]
     if not spots:

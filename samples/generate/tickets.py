@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, timedelta
 from functools import cache
 from typing import Any
@@ -79,7 +80,7 @@ class Writer:
             parts.append([Piece(self.line("opener"))])
         if rng.random() < 0.14:
             parts.append([Piece(self.line("background"))])
-        aside = rng.random() < (0.24 if case.intent != "out_of_scope" else 0.08)
+        aside = rng.random() < (0.30 if case.intent != "out_of_scope" else 0.08)
         aside_first = rng.random() < 0.5
         if aside and aside_first:
             parts.append([Piece(self.aside(case.intent))])
@@ -88,7 +89,7 @@ class Writer:
         parts.append(self.question(case, unknown))
         if aside and not aside_first:
             parts.append([Piece(self.aside(case.intent))])
-        if case.intent in _TROUBLES and rng.random() < 0.12:
+        if case.intent in _TROUBLES and rng.random() < 0.16:
             parts.append(self._second_fault(case))
         if rng.random() < 0.24:
             parts.append([Piece(self.line("closer"))])
@@ -114,9 +115,11 @@ class Writer:
         if case.intent in _TROUBLES and rng.random() < 0.45:
             frames = _all_frames()["troubleshooting"]["any"]
         shared = _shared_of(case.intent)
-        if shared and rng.random() < 0.06:
+        if shared and case.day is None and rng.random() < 0.06:
             frames = list(shared)
         possible = [f for f in frames if _fits(f, case)]
+        if case.day is not None:
+            possible = [f for f in possible if "{day}" in f]
         if unknown:
             possible = [f for f in _frames_of(case.intent) if _names(f) and _fits(f, case)]
         return rng.choice(possible)
@@ -134,10 +137,11 @@ class Writer:
 
 
 def _fits(frame: str, case: Case) -> bool:
-    needed = {
+    needed: dict[str, object] = {
         "product2": case.product2,
         "accessory": case.accessory,
         "feature": case.feature,
+        "day": case.day,
         "order": case.order,
         "promo": case.promotion,
         "vp": case.symptom,
@@ -229,7 +233,9 @@ class TicketFactory:
     def _case(self, intent: str) -> Case:
         if intent == "out_of_scope":
             return Case(intent, self._rng.choice(ticket_products(self._world)))
-        return self._draw.case(intent)
+        case = self._draw.case(intent)
+        dated = any("{day}" in frame for frame in _frames_of(intent))
+        return case if dated else replace(case, day=None)
 
     def _other_than(self, customer: Ref) -> str:
         return self._rng.choice([ref for ref in self._world.of("Customer") if ref != customer])[1]
@@ -245,6 +251,8 @@ class TicketFactory:
             props = self._world.props(case.order)
             first = date.fromisoformat(props.get("delivered_on") or props["placed_on"])
             last = min(last, first + timedelta(days=40))
+        if case.day is not None:
+            first = date.fromisoformat(case.day)
         day = first + timedelta(days=self._rng.randint(0, max(0, (last - first).days)))
         hour, minute = self._rng.randint(6, 22), self._rng.randint(0, 59)
         return f"{day.isoformat()}T{hour:02d}:{minute:02d}:00Z"

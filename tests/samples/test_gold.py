@@ -217,5 +217,5 @@ def test_no_gold_question_paraphrases_a_ticket_frame_word_by_word() -> None:
     ours = [_skeleton(text) for row in gold() for text in words_of(row)]
     ours = [text for text in ours if len(text.split()) >= 5]
     for text in sorted(set(ours)):
-        best = process.extractOne(text, theirs, scorer=fuzz.ratio, score_cutoff=88)
+        best = process.extractOne(text, theirs, scorer=fuzz.ratio, score_cutoff=76)
         assert best is None, (text, best)

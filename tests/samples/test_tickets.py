@@ -111,7 +111,8 @@ def test_policy_answers_are_those_of_their_day() -> None:
     dated = 0
     for row in tickets():
         span = texts.get(row.get("resolution", {}).get("answer", ""))
-        if span is not None and row["intent"] in INTENTS["policy"]:
+        of_an_order = re.search(r"\b20\d\d\b", " ".join(words_of(row)))
+        if span is not None and row["intent"] in INTENTS["policy"] and not of_an_order:
             dated += 1
             assert span[0] <= row["created_at"][:10] <= span[1]
-    assert dated >= 1_000
+    assert dated >= 900

@@ -11,7 +11,6 @@ from kg_schema.ontology import load_ontology
 from kg_schema.writer import GraphWriter
 from serving.catalogue import Catalogue
 from serving.linking import Linker
-from tests.graph_server import graph_server, neo4j_server, sample_graph  # noqa: F401
 from tests.serving.small_graph import NODES, node_rows, relationship_rows
 
 
@@ -28,12 +27,12 @@ def load_small_graph(server: RunningServer, folder) -> GraphSettings:
 
 
 @pytest.fixture(scope="session")
-def small_graph(graph_server, tmp_path_factory) -> GraphSettings:  # noqa: F811
+def small_graph(graph_server, tmp_path_factory) -> GraphSettings:
     return load_small_graph(graph_server, tmp_path_factory.mktemp("small"))
 
 
 @pytest.fixture(scope="session")
-def small_neo4j(neo4j_server, tmp_path_factory) -> GraphSettings:  # noqa: F811
+def small_neo4j(neo4j_server, tmp_path_factory) -> GraphSettings:
     return load_small_graph(neo4j_server, tmp_path_factory.mktemp("small-neo4j"))
 
 

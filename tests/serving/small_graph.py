@@ -270,6 +270,7 @@ EDGES: list[Edge] = [
     _edge("S_001", "HAS_STEP", "ST_001_3", order=3),
     _edge("S_002", "HAS_STEP", "ST_002_1", order=1),
     _edge("S_003", "HAS_STEP", "ST_003_1", order=1),
+    _edge("ST_001_1", "NEXT", "ST_001_3", when="it stays dark"),
     _edge("S_001", "APPLIES_TO", "P_X200"),
     _edge("S_003", "APPLIES_TO", "P_X200"),
     _edge("PO_RETURN", "HAS_VERSION", "PO_RETURN@1"),

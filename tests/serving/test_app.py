@@ -15,7 +15,9 @@ from kserve import InferenceGRPCClient, InferInput, InferRequest
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
 
+from kg_schema.errors import InputError
 from serving.manifest import content_sha256, read_manifest
+from serving.server import listen
 from tests.serving.server_process import Server, free_port, serving
 from tests.serving.tiny_models import answer_model
 
@@ -250,15 +252,9 @@ def test_a_damaged_model_is_never_ready_and_says_why(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_a_taken_port_is_one_line_and_exit_code_2(server, model):
-    done = subprocess.run(
-        [*APP, "--model", model, "--port", str(server.port)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 2
-    assert str(server.port) in done.stderr.splitlines()[-1]
+def test_a_taken_port_is_bad_input_in_one_line(server):
+    with pytest.raises(InputError, match=str(server.port)), listen("127.0.0.1", server.port):
+        pass
 
 
 def test_sigterm_drains_running_requests_and_ends_with_0(model, tmp_path):
@@ -278,14 +274,6 @@ def test_sigterm_drains_running_requests_and_ends_with_0(model, tmp_path):
     assert results == [200]
     assert server.process.wait(30) == 0
     server.stop()
-
-
-def test_it_ends_with_its_parent(model, tmp_path):
-    server = Server(model, tmp_path / "log", lifeline="true")
-    server.wait("/v2/health/ready")
-    server.process.stdin.close()
-    assert server.process.wait(30) == 0
-    server.http.close()
 
 
 def test_importing_the_app_reads_no_arguments():

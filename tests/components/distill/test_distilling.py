@@ -68,7 +68,9 @@ def test_a_given_student_keeps_its_shape_and_what_it_tells_of_itself(
     save_model(
         model, tokenizer, student, task="intent", compression={"parent": "x", "kept_layers": [0]}
     )
-    settings = DistillSettings(epochs=12, learning_rate=1e-2, dropout=0.0, **FAST)
+    settings = DistillSettings(
+        epochs=12, learning_rate=1e-2, dropout=0.0, freeze_embeddings=False, **FAST
+    )
     out = tmp_path / "out"
     result = distill_model(
         str(teacher), str(shards), str(out), settings, str(tmp_path / "c"), str(student)

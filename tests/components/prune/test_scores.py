@@ -73,8 +73,8 @@ def test_scored_channels_lose_less_than_the_others() -> None:
 
 def test_layers_are_spread_or_chosen_by_influence() -> None:
     influence = torch.tensor([0.1, 0.9, 0.3, 0.2, 0.8, 0.05])
-    assert choose_layers(6, PruneSettings(layers=0.5), influence) == (0, 2, 4)
-    assert choose_layers(6, PruneSettings(layers=0.1), influence) == (0,)
+    assert choose_layers(6, PruneSettings(layers=0.5), influence) == (1, 3, 5)
+    assert choose_layers(6, PruneSettings(layers=0.1), influence) == (5,)
     assert choose_layers(6, PruneSettings(layers=1.0), influence) == (0, 1, 2, 3, 4, 5)
     by_influence = PruneSettings(layers=0.5, layer_choice="influence")
     assert choose_layers(6, by_influence, influence) == (1, 2, 4)
@@ -89,6 +89,11 @@ def test_a_layer_that_does_nothing_has_no_influence() -> None:
     influence = score_model(model, [BATCH]).influence
     assert influence[1] == pytest.approx(0, abs=1e-9)
     assert (influence[[0, 2, 3]] > 0.001).all()
+
+
+def test_a_kept_layer_learns_what_the_next_kept_one_used_to_read() -> None:
+    pairs = PruneSettings().distillation([0, 1, 4], layers=6).layer_map
+    assert pairs == ((1, 1), (2, 4), (3, 6))
 
 
 def plan_for(family: str, **settings: object) -> Plan:

@@ -1,3 +1,4 @@
+import errno
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,38 @@ def test_a_resumed_training_ends_bit_identical(spec: TrainSpec, tmp_path, monkey
     wanted = weights(Path(undisturbed.out))
     for name, value in weights(Path(spec.out)).items():
         assert torch.equal(value, wanted[name]), name
+
+
+def test_a_resumed_training_stays_in_its_precision(spec: TrainSpec, monkeypatch) -> None:
+    spec = replace(spec, precision="auto", epochs=2)
+    times = {"fp32": 2.0, "bf16": 1.0}
+    monkeypatch.setattr("components.training.session.probe_precision", lambda *given: times)
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        stop_at(6, patch)
+        train_here(spec)
+    times = {"fp32": 1.0, "bf16": 2.0}
+    result = train_here(spec)
+    assert result.resumed_from == 5
+    assert result.precision == "bf16"
+
+
+def test_a_full_disk_is_bad_input_and_the_last_checkpoint_stays(spec, monkeypatch) -> None:
+    from components.training import loop
+
+    save = loop.save_file
+    calls: list[int] = []
+
+    def full(*given: Any) -> None:
+        calls.append(1)
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(*given)
+
+    monkeypatch.setattr(loop, "save_file", full)
+    with pytest.raises(InputError, match="disk is full"):
+        train_here(spec)
+    monkeypatch.undo()
+    assert train_here(spec).resumed_from == 5
 
 
 def test_other_settings_do_not_take_up_the_checkpoint(spec: TrainSpec, monkeypatch) -> None:
