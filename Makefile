@@ -4,6 +4,7 @@ UV_VERSION := 0.13.9
 VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= out/demo
+QUESTION ?= My X-200 phone hasn't been fast charging recently. What should I do?
 export PYTHONUTF8 = 1
 export HF_HUB_OFFLINE = 1
 
@@ -23,7 +24,7 @@ $(VENV)/.ready: setup.cfg constraints.txt
 	@touch $@
 
 demo: $(VENV)/.ready  ## The whole road on samples/: train, compress, choose, register, serve, answer
-	@$(BIN)/deskgraph demo --out $(OUT)
+	@$(BIN)/deskgraph run --profile demo --out $(OUT) --fresh --ask "$(QUESTION)"
 
 test: $(VENV)/.ready  ## Every test but the cluster's
 	@$(BIN)/python -m pytest -q -m "not cluster"

@@ -184,9 +184,10 @@ def _execute(
 
 def _follow(job: Path, follower: Follower, log: Path) -> int:
     command = [sys.executable, "-m", "pipelines.local_worker", str(job)]
-    # A group of its own: an interrupt reaches it once, from here, with every rank below it.
+    # A group of its own, ended as one: from here at an interrupt, by itself when this is killed.
     process = subprocess.Popen(
         command,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -203,7 +204,10 @@ def _follow(job: Path, follower: Follower, log: Path) -> int:
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGTERM)
-            process.wait()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
 
 
 def _failure(follower: Follower, log: Path) -> StageFailed:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 import sys
+import threading
 import warnings
 from pathlib import Path
 from typing import Any
@@ -46,8 +50,23 @@ def run_compiled(
     }
 
 
+def end_with_parent() -> None:
+    """Ends this process and the step under way when the other end of standard input closes.
+
+    So a run that was killed leaves nothing behind that goes on writing.
+    """
+    with contextlib.suppress(OSError):
+        while os.read(0, 1):
+            continue
+    os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
 def main(argv: list[str]) -> int:
-    """Takes one JSON file that names package, arguments, root, cache and where the outputs go."""
+    """Takes one JSON file that names package, arguments, root, cache and where the outputs go.
+
+    Expects a process group of its own, and standard input held open by its parent.
+    """
+    threading.Thread(target=end_with_parent, daemon=True).start()
     job = json.loads(Path(argv[0]).read_text(encoding="utf-8"))
     try:
         outputs = run_compiled(

@@ -65,9 +65,9 @@ def candidate_lines(evaluation: Mapping[str, Any], selection: Mapping[str, Any])
     """Formats the candidates' table: validation decides, test is read once after."""
     metric = "accuracy" if evaluation["task"] == "intent" else "token acc."
     lines = [
-        f"{'candidate':<20}{'parameters':>12}{'encoder':>10}{'validation':>12}{'test':>8}"
-        f"{'lost':>7}{'CPU ms':>9}{'faster':>8}",
-        f"{'':<20}{'':>12}{'':>10}{metric:>12}{metric:>8}{'points':>7}{'batch 1':>9}{'':>8}",
+        f"{'candidate':<20}{'parameters':>12}{'encoder':>10}{'validation':>12}{'test':>10}"
+        f"{'lost':>8}{'CPU ms':>9}{'faster':>8}",
+        f"{'':<20}{'':>12}{'':>10}{metric:>12}{metric:>10}{'points':>8}{'batch 1':>9}{'':>8}",
     ]
     for name, row in evaluation["candidates"].items():
         test = selection["test"][name]
@@ -77,8 +77,8 @@ def candidate_lines(evaluation: Mapping[str, Any], selection: Mapping[str, Any])
             f"{row['parameters']['total'] / 1e6:>11.2f}M"
             f"{row['parameters']['encoder'] / 1e6:>9.2f}M"
             f"{100 * row['accuracy']['value']:>11.2f}%"
-            f"{100 * test['accuracy']['value']:>7.2f}%"
-            f"{test['loss_points']['value']:>7.2f}"
+            f"{100 * test['accuracy']['value']:>9.2f}%"
+            f"{test['loss_points']['value']:>8.2f}"
             f"{row['latency']['cpu_median_ms']:>9.2f}"
             f"{row['speedup']:>7.1f}x"
         )

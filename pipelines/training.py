@@ -242,7 +242,7 @@ def build_training(profile: Profile) -> Any:
                 code=code,
             ),
         )
-        with dsl.If(chosen.outputs["gate"] == "true", name="gate"):
+        with dsl.If(chosen.outputs["Output"] == "true", name="gate"):
             registered = placed.add(
                 "register",
                 register(
@@ -275,7 +275,7 @@ def build_training(profile: Profile) -> Any:
             answers=answered.outputs["answers"],
             report=written.outputs["html"],
             winner=chosen.outputs["winner"],
-            gate=chosen.outputs["gate"],
+            gate=chosen.outputs["Output"],
             reason=chosen.outputs["reason"],
         )
 

@@ -26,8 +26,13 @@ def distill(
     from components.stage import parse_settings, reported
     from components.training.checkpoint import checkpoint_folder
 
-    with reported(), checkpoint_folder(checkpoints, name) as folder:
-        chosen = parse_settings(DistillSettings, settings, task=task)
+    with (
+        reported(),
+        checkpoint_folder(checkpoints, name) as folder,
+        # What the teacher says of the train split serves every student of the run.
+        checkpoint_folder(checkpoints, "teacher-outputs") as outputs,
+    ):
+        chosen = parse_settings(DistillSettings, settings, task=task, teacher_cache=outputs)
         given = student.path if student is not None else ""
         result = distill_model(teacher.path, shards.path, model.path, chosen, folder, given)
         model.metadata.update(asdict(result))

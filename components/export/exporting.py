@@ -174,7 +174,7 @@ def _choose(work: _Work) -> tuple[_Graph, dict[str, float]]:
     """Returns the graph to serve and the median milliseconds of those that were timed."""
     plain = work.folder / "fp32.onnx"
     write_graph(work.model, plain, per_token=work.settings.task == "answer")
-    quantised = _quantised(work) if work.settings.precision != "fp32" else None
+    quantised = _quantised(work, plain) if work.settings.precision != "fp32" else None
     times = _times(work, plain, quantised)
     if quantised is not None and (
         work.settings.precision == "int8" or times["int8"] < times["fp32"]
@@ -191,7 +191,7 @@ def _choose(work: _Work) -> tuple[_Graph, dict[str, float]]:
     return graph, times
 
 
-def _quantised(work: _Work) -> _Graph | None:
+def _quantised(work: _Work, plain: Path) -> _Graph | None:
     """Returns the first recipe's graph that passes the gate; None if none does.
 
     Raises:
@@ -203,7 +203,7 @@ def _quantised(work: _Work) -> _Graph | None:
     model = smooth_model(work.model, batches)
     write_graph(model, smoothed, per_token=work.settings.task == "answer")
     for recipe in RECIPES:
-        quantise_graph(smoothed, target, recipe)
+        quantise_graph(plain if recipe.block else smoothed, target, recipe)
         graph = work.try_graph(target, recipe.name, "int8")
         if graph.agreement.passes(work.settings):
             return graph

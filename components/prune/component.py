@@ -22,7 +22,12 @@ def prune(
     from components.stage import parse_settings, reported
     from components.training.checkpoint import checkpoint_folder
 
-    with reported(), checkpoint_folder(checkpoints, "pruned") as folder:
-        chosen = parse_settings(PruneSettings, settings, task=task)
+    with (
+        reported(),
+        checkpoint_folder(checkpoints, "pruned") as folder,
+        # What the teacher says of the train split serves every student of the run.
+        checkpoint_folder(checkpoints, "teacher-outputs") as outputs,
+    ):
+        chosen = parse_settings(PruneSettings, settings, task=task, teacher_cache=outputs)
         result = prune_model(teacher.path, shards.path, model.path, chosen, folder)
         model.metadata.update(asdict(result))

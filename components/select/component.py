@@ -22,8 +22,11 @@ def select(
     selection: dsl.Output[dsl.Artifact],
     winner: dsl.Output[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
-) -> NamedTuple("Outputs", [("gate", str), ("reason", str)]):
-    """Chooses on validation rows, then reads the test split once; `code` only keys the cache."""
+) -> NamedTuple("Outputs", [("Output", str), ("reason", str)]):
+    """Chooses on validation rows, then reads the test split once; `code` only keys the cache.
+
+    `Output` is the gate, "true" or "false": a local run resolves conditions by that name alone.
+    """
     from components.model_dir import copy_model
     from components.select.selection import SelectSettings, select_candidate
     from components.stage import parse_settings, reported

@@ -48,7 +48,7 @@ class ShardSettings:
     task: Literal["intent", "answer"] = "intent"
     text_column: str = "text"
     label_column: str = "intent"
-    validation_fraction: float = 0.15
+    validation_fraction: float = 0.20
     test_fraction: float = 0.15
     validation_fraction_beside_test: float = 0.10
     seed: int = 17

@@ -21,8 +21,8 @@ Row = dict[str, Any]
 
 FRAME_FILES = ("faq", "troubleshooting", "policy", "multi_entity", "out_of_scope")
 
-PER_INTENT = (120, 182)
-OUT_OF_SCOPE = 440
+PER_INTENT = (86, 130)
+OUT_OF_SCOPE = 420
 _TROUBLES = frozenset(INTENTS["troubleshooting"]) - {"error_code_help"}
 
 

@@ -16,12 +16,12 @@ KEYS = {
 
 def test_there_are_enough_different_tickets_of_every_intent() -> None:
     texts = {normalised(" ".join(words_of(row))) for row in tickets()}
-    assert len(texts) == len(tickets()) >= 8_400
+    assert len(texts) == len(tickets()) >= 6_000
     counts = Counter(row["intent"] for row in tickets())
     known = {intent for intents in INTENTS.values() for intent in intents}
     assert set(counts) == known | {"out_of_scope"}
     assert len(known) == 56
-    assert min(counts.values()) >= 110
+    assert min(counts.values()) >= 80
     assert 380 <= counts["out_of_scope"] <= 480
 
 
