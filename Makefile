@@ -38,8 +38,8 @@ format: $(VENV)/.ready  ## Format in place
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(VENV)/.ready  ## The tables: make bench NAME=compression DATA=DIR (result.json, table.md, plot)
-	@$(BIN)/deskgraph bench $(NAME) $(if $(DATA),--data $(DATA)) --out out/bench/$(NAME)
+bench: $(VENV)/.ready  ## The answers table of the last demo: result.json, table.md and a plot
+	@$(BIN)/deskgraph bench answers --run $(OUT) --out out/bench/answers
 
 lock: $(VENV)/.ready  ## Resolve setup.cfg into constraints.txt again
 	@$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --all-extras \

@@ -80,6 +80,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_serve(commands)
     _add_ask(commands)
     _add_models(commands)
+    _add_bench(commands)
     return parser
 
 
@@ -198,6 +199,13 @@ def _add_models(commands: Subparsers) -> None:
             "--run", type=Path, default=DEFAULT_OUT, metavar="DIR", help="a run's --out"
         )
         verb.add_argument("--name", default="", help="the model (default: the run's only one)")
+
+
+def _add_bench(commands: Subparsers) -> None:
+    parser = _command(commands, "bench", "Measure a table and draw it", "bench", "train")
+    parser.add_argument("name", choices=("answers",), help="which table")
+    parser.add_argument("--run", type=Path, default=DEFAULT_OUT, metavar="DIR", help="a run's out")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where it goes")
 
 
 if __name__ == "__main__":

@@ -211,3 +211,15 @@ def _graph(arguments: argparse.Namespace) -> GraphSettings:
     if arguments.data is None and os.environ.get("NEO4J_URI"):
         return find_graph()
     return find_graph(data_dir=arguments.data or DEMO_GRAPH)
+
+
+def bench(arguments: argparse.Namespace) -> int:
+    """Measures a table."""
+    from importlib import import_module
+
+    # The tables stand above the pipelines and are looked up by name alone.
+    table = import_module(f"benchmarks.{arguments.name}")
+    result = getattr(table, f"bench_{arguments.name}")(arguments.run, arguments.out)
+    say((result.parent / table.TABLE_NAME).read_text(encoding="utf-8").rstrip())
+    say(f"wrote {result}")
+    return 0
