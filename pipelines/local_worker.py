@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import sys
@@ -66,6 +67,8 @@ def main(argv: list[str]) -> int:
 
     Expects a process group of its own, and standard input held open by its parent.
     """
+    # kfp says which steps it kept through the root logger, outside of its own set-up.
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     threading.Thread(target=end_with_parent, daemon=True).start()
     job = json.loads(Path(argv[0]).read_text(encoding="utf-8"))
     try:

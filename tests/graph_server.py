@@ -21,7 +21,8 @@ SAMPLE_GRAPH = Path(__file__).parents[1] / "samples" / "data" / "graph"
 REQUIRE_NEO4J = "DESKGRAPH_REQUIRE_NEO4J"
 
 
-def _started(engine: str, factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+def started(engine: str, factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """Runs an empty server of that engine, ended with the session."""
     with pytest.MonkeyPatch.context() as patch:
         # Compiles quickly rather than well: a test's server lives for a minute.
         patch.setenv("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
@@ -35,13 +36,13 @@ def _started(engine: str, factory: pytest.TempPathFactory) -> Iterator[RunningSe
 @pytest.fixture(scope="session")
 def graph_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """An embedded server, empty: `uri`, `username`, `password`, `settings()`, `environment()`."""
-    yield from _started("embedded", tmp_path_factory)
+    yield from started("embedded", tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def sample_graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """An embedded server of its own with the sample company in it; tests only read it."""
-    for server in _started("embedded", tmp_path_factory):
+    for server in started("embedded", tmp_path_factory):
         with GraphWriter(server.settings()) as writer:
             migrate(writer, load_ontology())
         load_graph_files(SAMPLE_GRAPH, server.settings(), source_id="samples")
@@ -62,4 +63,4 @@ def neo4j_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSe
             pytest.fail(f"{REQUIRE_NEO4J} is set, and {reason}")
         warnings.warn(f"NOT TESTED ON NEO4J: {reason}", stacklevel=1)
         pytest.skip(f"NOT TESTED ON NEO4J: {reason}")
-    yield from _started("neo4j", tmp_path_factory)
+    yield from started("neo4j", tmp_path_factory)

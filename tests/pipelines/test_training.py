@@ -108,5 +108,5 @@ def test_a_profile_that_does_not_fit_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="placment") as error:
         load_profile(str(path))
     assert "\n" not in str(error.value)
-    with pytest.raises(InputError, match="cluster, gpu, local"):
+    with pytest.raises(InputError, match="cluster, demo, gpu, local"):
         load_profile("laptop")

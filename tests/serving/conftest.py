@@ -11,6 +11,7 @@ from kg_schema.ontology import load_ontology
 from kg_schema.writer import GraphWriter
 from serving.catalogue import Catalogue
 from serving.linking import Linker
+from tests.graph_server import started
 from tests.serving.small_graph import NODES, node_rows, relationship_rows
 
 
@@ -27,13 +28,17 @@ def load_small_graph(server: RunningServer, folder) -> GraphSettings:
 
 
 @pytest.fixture(scope="session")
-def small_graph(graph_server, tmp_path_factory) -> GraphSettings:
-    return load_small_graph(graph_server, tmp_path_factory.mktemp("small"))
+def small_graph(tmp_path_factory) -> Iterator[GraphSettings]:
+    """A server of its own: the other tests' shared one is emptied and filled by them."""
+    for server in started("embedded", tmp_path_factory):
+        yield load_small_graph(server, tmp_path_factory.mktemp("small"))
 
 
 @pytest.fixture(scope="session")
-def small_neo4j(neo4j_server, tmp_path_factory) -> GraphSettings:
-    return load_small_graph(neo4j_server, tmp_path_factory.mktemp("small-neo4j"))
+def small_neo4j(neo4j_server, tmp_path_factory) -> Iterator[GraphSettings]:
+    """As `small_graph`; `neo4j_server` decides whether Neo4j can be had here."""
+    for server in started("neo4j", tmp_path_factory):
+        yield load_small_graph(server, tmp_path_factory.mktemp("small-neo4j"))
 
 
 def catalogue_rows() -> Iterator[FactRow]:

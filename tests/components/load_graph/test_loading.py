@@ -13,17 +13,17 @@ from kg_schema.local import RunningServer
 
 
 @pytest.fixture(autouse=True)
-def environment(sample_graph: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    for key, value in sample_graph.environment().items():
+def environment(graph_server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key, value in graph_server.environment().items():
         if key != "NEO4J_URI":
             monkeypatch.setenv(key, value)
 
 
 def test_the_sample_company_loads_and_a_second_time_writes_nothing(
-    sample_graph: RunningServer, tmp_path: Path
+    graph_server: RunningServer, tmp_path: Path
 ) -> None:
-    first = load_graph("samples:graph", sample_graph.uri, str(tmp_path / "first.json"))
-    again = load_graph("samples:graph", sample_graph.uri, str(tmp_path / "again.json"))
+    first = load_graph("samples:graph", graph_server.uri, str(tmp_path / "first.json"))
+    again = load_graph("samples:graph", graph_server.uri, str(tmp_path / "again.json"))
     assert again.report.written == 0
     assert again.report.quarantined == 0
     assert again.report.nodes.total > 2_000
@@ -35,34 +35,34 @@ def test_the_sample_company_loads_and_a_second_time_writes_nothing(
 
 
 async def test_a_notebook_with_a_running_loop_can_call_it(
-    sample_graph: RunningServer, tmp_path: Path
+    graph_server: RunningServer, tmp_path: Path
 ) -> None:
     (tmp_path / "graph").mkdir()
     (tmp_path / "graph" / "n.jsonl").write_text(
         '{"label": "Product", "id": "P_NOTEBOOK", "props": {"name": "a"}}\n'
     )
-    done = load_graph(str(tmp_path / "graph"), sample_graph.uri, str(tmp_path / "r.json"))
+    done = load_graph(str(tmp_path / "graph"), graph_server.uri, str(tmp_path / "r.json"))
     assert done.report.source_id == "graph"
 
 
 def test_a_companys_own_ontology_in_its_folder_is_used(
-    sample_graph: RunningServer, tmp_path: Path
+    graph_server: RunningServer, tmp_path: Path
 ) -> None:
     folder = tmp_path / "garage"
     folder.mkdir()
     (folder / "ontology.yaml").write_text("extends: deskgraph\nlabels: {Vehicle: {}}\n")
     (folder / "n.jsonl").write_text('{"label": "Vehicle", "id": "V_1", "props": {"name": "v"}}\n')
-    done = load_graph(str(folder), sample_graph.uri, str(tmp_path / "r.json"))
+    done = load_graph(str(folder), graph_server.uri, str(tmp_path / "r.json"))
     assert done.migrations
     assert done.report.nodes.total == 1
-    load_graph("samples:graph", sample_graph.uri, str(tmp_path / "back.json"))
+    load_graph("samples:graph", graph_server.uri, str(tmp_path / "back.json"))
 
 
-def test_bad_data_leaves_no_report(sample_graph: RunningServer, tmp_path: Path) -> None:
+def test_bad_data_leaves_no_report(graph_server: RunningServer, tmp_path: Path) -> None:
     bad = tmp_path / "n.jsonl"
     bad.write_text('{"label": "Product"\n')
     with pytest.raises(InputError, match=r"n\.jsonl:1"):
-        load_graph(str(bad), sample_graph.uri, str(tmp_path / "r.json"))
+        load_graph(str(bad), graph_server.uri, str(tmp_path / "r.json"))
     assert not (tmp_path / "r.json").exists()
 
 
