@@ -30,8 +30,8 @@ test: $(VENV)/.ready  ## Every test but the cluster's
 	@$(BIN)/python -m pytest -q -m "not cluster"
 
 lint: $(VENV)/.ready  ## ruff (rules and format) and mypy --strict
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check --no-cache .
+	@$(BIN)/ruff format --no-cache --check .
 	@$(BIN)/mypy
 
 format: $(VENV)/.ready  ## Format in place

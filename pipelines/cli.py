@@ -14,6 +14,7 @@ from kg_schema.errors import DeskGraphError
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
+OWN_PACKAGES = ("kg_schema", "serving", "components", "pipelines", "benchmarks", "samples")
 DEFAULT_OUT = Path("out/demo")
 EPILOG = """\
 examples:
@@ -50,6 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"deskgraph: {error}\n")
         return error.exit_code
     except ModuleNotFoundError as error:
+        if str(error.name).split(".")[0] in OWN_PACKAGES:
+            raise
         extra = arguments.extra
         sys.stderr.write(
             f"deskgraph: {error.name} is not installed; pip install 'deskgraph[{extra}]'\n"
@@ -99,7 +102,11 @@ def _command(
 def _add_run(commands: Subparsers) -> None:
     parser = _command(commands, "run", "Run the training pipeline on this machine", "run", "train")
     add = parser.add_argument
-    add("--profile", default="local", help="local, gpu, cluster, or a YAML file (default: local)")
+    add(
+        "--profile",
+        default="local",
+        help="demo, local, gpu, cluster, or a YAML file (default: local)",
+    )
     add("--out", type=Path, required=True, metavar="DIR", help="the run's folder")
     add("--tickets", metavar="WHERE", help="a path, s3://… or samples:tickets (the default)")
     add("--test-tickets", default="", metavar="WHERE", help="separate tickets for the last report")
@@ -117,7 +124,7 @@ def _add_run(commands: Subparsers) -> None:
 def _add_compile(commands: Subparsers) -> None:
     summary = "Write the pipeline as one YAML for the Kubeflow Pipelines page"
     parser = _command(commands, "compile", summary, "compile_pipeline", "train")
-    parser.add_argument("--profile", default="cluster", help="local, gpu, cluster or a YAML file")
+    parser.add_argument("--profile", default="cluster", help="as in run (default: cluster)")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the YAML's path")
 
 

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from kg_schema.errors import InputError
 
-DEMO_GRAPH = Path("out/demo/graph")
-
 if TYPE_CHECKING:
     import argparse
 
@@ -207,10 +205,11 @@ def graph_check(arguments: argparse.Namespace) -> int:
 def _graph(arguments: argparse.Namespace) -> GraphSettings:
     """The graph of --data where given, else of NEO4J_URI, else of the demo's folder."""
     from kg_schema.commands import find_graph
+    from pipelines.cli import DEFAULT_OUT
 
     if arguments.data is None and os.environ.get("NEO4J_URI"):
         return find_graph()
-    return find_graph(data_dir=arguments.data or DEMO_GRAPH)
+    return find_graph(data_dir=arguments.data or DEFAULT_OUT / "graph")
 
 
 def bench(arguments: argparse.Namespace) -> int:

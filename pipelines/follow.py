@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TextIO
 
+from components.stage import ERROR_MARK
 from kg_schema.progress import format_duration
 
-# Written by components.stage; not imported, so that following a log needs no stage.
-ERROR_MARK = "deskgraph-error "
 UNKNOWN_STEP_SECONDS = 10.0
 # Steps of a second or two say little of this machine's pace; this many seconds as expected are
 # taken as if they had been seen already.

@@ -104,7 +104,7 @@ def run_locally(run: LocalRun, workspace: Workspace) -> Iterator[LocalResult]:
     started = time.monotonic()
     _check_parameters(run)
     if ignored := run.profile.ignored_locally():
-        logger.info("without Kubernetes these settings do nothing: %s", ", ".join(ignored))
+        logger.warning("without Kubernetes these settings do nothing: %s", ", ".join(ignored))
     with ExitStack() as stack:
         stack.enter_context(workspace.lock())
         if run.fresh:
@@ -155,7 +155,11 @@ def _check_parameters(run: LocalRun) -> None:
         if location and "://" not in location and not location.startswith("samples:"):
             path = Path(location)
             if not path.exists():
-                raise InputError("no such file or folder", where=location, fix=f"check --{name}")
+                raise InputError(
+                    "no such file or folder",
+                    where=location,
+                    fix=f"check --{name.replace('_', '-')}",
+                )
 
 
 def _execute(

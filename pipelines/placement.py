@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -166,13 +166,9 @@ class Placed:
 
     def apply(self) -> None:
         """Gives every task its resources, image, secrets and environment: the one pass."""
-        for stage, task in self._all():
-            self._configure(stage, task)
-
-    def _all(self) -> Iterator[tuple[str, dsl.PipelineTask]]:
         for stage, tasks in self.tasks.items():
             for task in tasks:
-                yield stage, task
+                self._configure(stage, task)
 
     def _configure(self, stage: str, task: dsl.PipelineTask) -> None:
         from kfp import kubernetes

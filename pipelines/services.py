@@ -29,10 +29,10 @@ def local_graph(folder: Path, engine: str = "embedded") -> Iterator[RunningServe
         ServerError: It does not come up.
     """
     running = attach(folder) if folder.exists() else None
-    ours = running is None or _left_behind(folder)
+    ours = running is None or _left_behind(folder, running)
     server = running or _start(folder, engine)
     if ours:
-        (folder / STARTER_NOTE).write_text(str(os.getpid()), encoding="utf-8")
+        (folder / STARTER_NOTE).write_text(f"{os.getpid()} {server.pid}", encoding="utf-8")
     try:
         yield server
     finally:
@@ -41,13 +41,17 @@ def local_graph(folder: Path, engine: str = "embedded") -> Iterator[RunningServe
             (folder / STARTER_NOTE).unlink(missing_ok=True)
 
 
-def _left_behind(folder: Path) -> bool:
-    """Whether a command that is gone started the server that runs here."""
+def _left_behind(folder: Path, server: RunningServer) -> bool:
+    """Whether a command that is gone started this very server."""
     try:
-        os.kill(int((folder / STARTER_NOTE).read_text(encoding="utf-8")), 0)
-    except FileNotFoundError:
+        starter, started = (folder / STARTER_NOTE).read_text(encoding="utf-8").split()
+    except (FileNotFoundError, ValueError):
         return False
-    except (ValueError, ProcessLookupError):
+    if int(started) != server.pid:
+        return False  # an older note: somebody else has started this one since
+    try:
+        os.kill(int(starter), 0)
+    except ProcessLookupError:
         return True
     return False
 

@@ -65,6 +65,13 @@ def test_no_stage_reads_another_stages_folder() -> None:
     assert not wrong
 
 
+def test_every_folder_of_code_is_a_package_that_the_wheel_takes_along() -> None:
+    packages = (*FLOORS, "samples")
+    folders = {path.parent for package in packages for path in modules(package)}
+    missing = [str(f.relative_to(ROOT)) for f in folders if not (f / "__init__.py").exists()]
+    assert not missing
+
+
 def test_the_rules_see_a_forbidden_import(tmp_path: Path) -> None:
     module = tmp_path / "module.py"
     module.write_text("def f():\n    from pipelines.cli import main\n")

@@ -13,7 +13,6 @@ def load_graph(graph: str, graph_uri: str, report: dsl.Output[dsl.Artifact]) -> 
 ):
     """Migrates the graph's schema and loads its files; a second identical load writes nothing."""
     from components.load_graph.loading import load_graph as load
-
     from components.stage import reported
 
     with reported():

@@ -70,3 +70,15 @@ def test_the_environment_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
         assert os.environ["DESKGRAPH_B"] == "during"
     assert os.environ["DESKGRAPH_A"] == "before"
     assert "DESKGRAPH_B" not in os.environ
+
+
+def test_an_old_note_gives_nobody_a_right_to_a_newer_server(tmp_path: Path) -> None:
+    folder = tmp_path / "graph"
+    server = start_server("embedded", folder)
+    try:
+        (folder / "starter").write_text("999999999 1")
+        with local_graph(folder):
+            pass
+        assert attach(folder) is not None
+    finally:
+        server.stop()
