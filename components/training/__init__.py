@@ -1,7 +1,7 @@
 """Training shared by fine-tuning, recovery after pruning, and distillation.
 
 A stage describes one training as a `TrainSpec` and calls `run_training(spec)`, which starts the
-ranks with torchrun, shows progress and returns a `TrainResult`. Neither imports torch here.
+ranks, shows progress and returns a `TrainResult`. Importing this imports no torch.
 """
 
 from components.training.run import run_training

@@ -1,4 +1,4 @@
-"""Starts one training as torchrun ranks and returns what it did."""
+"""Starts one training, as torchrun ranks or in this process, and returns what it did."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from components.launch import Event, LaunchError, follow, threads_a_rank
 from components.storage import local_path, localise
@@ -21,6 +22,9 @@ WORKER = "components.training.worker"
 
 def run_training(spec: TrainSpec) -> TrainResult:
     """Trains as `spec` says in `spec.ranks` processes and publishes the model at `spec.out`.
+
+    A single rank without an accelerator is this process: a launcher and a second start of torch
+    would cost more than a small training does.
 
     Goes on from the newest whole checkpoint under `spec.checkpoints`, if there is one of this same
     training; those checkpoints are dropped on success. Interrupting it ends every rank.
@@ -39,22 +43,47 @@ def run_training(spec: TrainSpec) -> TrainResult:
         threads=spec.threads or threads_a_rank(spec.ranks),
     )
     follower = _Follower()
-    with tempfile.TemporaryDirectory(prefix="deskgraph-train-") as folder, follower:
+    with follower:
+        result = _alone(here, follower) if _needs_no_launcher(here) else _launched(here, follower)
+    drop_checkpoints(checkpoints)
+    return result
+
+
+def _needs_no_launcher(spec: TrainSpec) -> bool:
+    if spec.ranks > 1:
+        return False
+    import torch
+
+    # With several accelerators in sight, the trainer would spread itself over all of them.
+    return not torch.cuda.is_available()
+
+
+def _alone(spec: TrainSpec, follower: _Follower) -> TrainResult:
+    from components.training.session import train
+    from components.training.world import join_world
+
+    def tell(kind: str, **values: Any) -> None:
+        follower.take({"event": kind, **values})
+
+    return train(spec, join_world(), tell)
+
+
+def _launched(spec: TrainSpec, follower: _Follower) -> TrainResult:
+    with tempfile.TemporaryDirectory(prefix="deskgraph-train-") as folder:
         path = Path(folder) / "spec.json"
-        write_spec(here, path)
+        write_spec(spec, path)
         try:
             follow(
                 WORKER,
                 [str(path)],
                 ranks=spec.ranks,
-                threads=here.threads,
+                threads=spec.threads,
                 on_event=follower.take,
             )
         except LaunchError as error:
             raise follower.error or error from None
     if follower.result is None:
         raise LaunchError("the ranks ended without a result", where=spec.what)
-    drop_checkpoints(checkpoints)
     return follower.result
 
 

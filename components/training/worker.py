@@ -6,9 +6,6 @@ import logging
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
-
-from transformers.utils import logging as transformers_logging
 
 from components.launch import emit, leave_with_launcher
 from components.training.session import train
@@ -25,9 +22,6 @@ def main(arguments: list[str]) -> int:
     """
     leave_with_launcher()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    quiet: Any = transformers_logging
-    quiet.disable_progress_bar()
-    quiet.set_verbosity_error()
     try:
         world = join_world()
         result = train(read_spec(Path(arguments[0])), world, emit)

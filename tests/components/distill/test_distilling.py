@@ -16,16 +16,9 @@ from tests.components.training.tiny import (
     make_decoder,
     make_tokenizer,
     qwen_config,
-    train_here,
 )
 
 FAST = {"batch_size": 8, "max_length": 32, "ranks": 1, "threads": 1, "precision": "fp32"}
-
-
-@pytest.fixture(autouse=True)
-def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("components.distill.distilling.run_training", train_here)
-    monkeypatch.setattr("components.finetune.finetuning.run_training", train_here)
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +26,7 @@ def teacher(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("teacher")
     base = make_base(folder / "base", layers=4)
     settings = FinetuneSettings(epochs=8, learning_rate=5e-3, head_learning_rate=5e-3, **FAST)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("components.finetune.finetuning.run_training", train_here)
-        finetune_model(str(shards), str(base), str(folder / "out"), settings, str(folder / "c"))
+    finetune_model(str(shards), str(base), str(folder / "out"), settings, str(folder / "c"))
     return folder / "out"
 
 

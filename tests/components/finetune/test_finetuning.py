@@ -19,7 +19,7 @@ from components.model_dir import read_model_manifest
 from components.training.checkpoint import is_whole
 from kg_schema.errors import InputError
 from serving.manifest import file_sha256
-from tests.components.training.tiny import logits, make_decoder, train_here
+from tests.components.training.tiny import logits, make_decoder
 
 SETTINGS = FinetuneSettings(
     epochs=20,
@@ -92,8 +92,7 @@ def test_a_killed_training_of_two_ranks_goes_on_and_its_model_loads_anywhere(
     assert torch.equal(load_file(fresh)["logits"], logits(out, "intent", TEXT))
 
 
-def test_a_language_model_is_adapted_and_merged(shards, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("components.finetune.finetuning.run_training", train_here)
+def test_a_language_model_is_adapted_and_merged(shards, tmp_path) -> None:
     settings = FinetuneSettings(
         task="answer", epochs=8, batch_size=8, learning_rate=1e-2, max_length=32, ranks=1, threads=1
     )
