@@ -27,7 +27,7 @@ demo: $(VENV)/.ready  ## The whole road on samples/: train, compress, choose, re
 	@$(BIN)/deskgraph run --profile demo --out $(OUT) --fresh --ask "$(QUESTION)"
 
 test: $(VENV)/.ready  ## Every test but the cluster's
-	@$(BIN)/python -m pytest -q -m "not cluster" --numprocesses 2 --dist loadfile
+	@$(BIN)/python -m pytest -q -m "not cluster" --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.ready  ## ruff (rules and format) and mypy --strict
 	@$(BIN)/ruff check --no-cache .
