@@ -18,12 +18,14 @@ from kg_schema.local import attach, start_server
 from kg_schema.migrate import migrate, pending
 from kg_schema.ontology import load_ontology
 from kg_schema.policies import fingerprint
+from kg_schema.prune import PruneReport, withdraw_source
 from kg_schema.writer import GraphWriter
 
 Write = Callable[[str], object]
 
 DONE = 0
 DRIFTED = 1
+REFUSED = 1
 # The embedded engine lists the types of indexed properties among its constraints.
 UNIQUE = "UNIQUENESS"
 
@@ -101,6 +103,30 @@ def load(
         write(f"{report.quarantined:,} rows could not be loaded:")
         for row in report.bad_rows:
             write(f"  {row.place}: {row.reason}")
+    return DONE if report.pruned is None else _say_pruned(write, report.pruned)
+
+
+def withdraw(write: Write, settings: GraphSettings, source_id: str, *, dry_run: bool) -> int:
+    """Takes back everything that a source says, and nothing that another says too."""
+    return _say_pruned(write, withdraw_source(settings, source_id, dry_run=dry_run))
+
+
+def _say_pruned(write: Write, report: PruneReport) -> int:
+    """Says what was taken back; 1 where that was refused."""
+    if report.refused:
+        write(f"nothing of {report.source_id} was pruned: {report.refused}")
+        return REFUSED
+    verb = "would be" if report.dry_run else "were"
+    for what, counts in (("nodes", report.nodes), ("relationships", report.relationships)):
+        held = f", {counts.held:,} held" if counts.held else ""
+        write(
+            f"{what} that {report.source_id} no longer says: {counts.removed:,} {verb} removed, "
+            f"{counts.shared:,} stay with other sources{held}"
+        )
+    if report.held:
+        write("held by a relationship that is still said:")
+        for node in report.held:
+            write(f"  {node}")
     return DONE
 
 

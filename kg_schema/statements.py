@@ -21,6 +21,11 @@ SET {v}.content_hash = row.content_hash, {v}.loaded_at = $loaded_at, {v}.batch_i
     {v}.source_ids = [x IN sources WHERE x < $source_id] + [$source_id]
                      + [x IN sources WHERE x > $source_id]
 RETURN count({v}) AS written"""
+# Takes a source off; `shared` is how many are still said by another.
+_UNSAY = """WHERE $source_id IN {v}.source_ids
+WITH {v}, [x IN {v}.source_ids WHERE x <> $source_id] AS rest
+SET {v}.source_ids = rest, {v}.loaded_at = $loaded_at, {v}.batch_id = $batch_id
+RETURN sum(CASE size(rest) WHEN 0 THEN 0 ELSE 1 END) AS shared"""
 # The same comparison without a write, for a dry run.
 _COMPARE = """RETURN count(row) AS total,
        sum(CASE WHEN {v} IS NULL THEN 1 ELSE 0 END) AS created,
@@ -88,6 +93,95 @@ def compare_relationships(kind: str, start: str, end: str) -> str:
             f"(:{name(end)} {{id: row.end}})",
             _COMPARE.format(v="r"),
         )
+    )
+
+
+def nodes_of_source() -> str:
+    """Label and id of the nodes that `$source_id` says, and of those that nobody says any more."""
+    return (
+        "MATCH (n) WHERE $source_id IN n.source_ids OR size(n.source_ids) = 0 "
+        "RETURN labels(n)[0] AS label, n.id AS id"
+    )
+
+
+def relationships_of_source() -> str:
+    """Type and ends of the relationships that `$source_id` says."""
+    return (
+        "MATCH (a)-[r]->(b) WHERE $source_id IN r.source_ids "
+        "RETURN type(r) AS type, labels(a)[0] AS start_label, a.id AS start, "
+        "labels(b)[0] AS end_label, b.id AS end"
+    )
+
+
+def delete_relationships(kind: str, start: str, end: str) -> str:
+    """Deletes what of `$rows` of {start, end} `$source_id` alone says; returns how many."""
+    return "\n".join(
+        (
+            _match_relationship(kind, start, end),
+            "WHERE r.source_ids = [$source_id]",
+            "DELETE r",
+            "RETURN count(r) AS removed",
+        )
+    )
+
+
+def sole_relationships(kind: str, start: str, end: str) -> str:
+    """Which of `$rows` of {start, end} `$source_id` alone says."""
+    return "\n".join(
+        (
+            _match_relationship(kind, start, end),
+            "WHERE r.source_ids = [$source_id]",
+            "RETURN row.start AS start, row.end AS end",
+        )
+    )
+
+
+def unsay_relationships(kind: str, start: str, end: str) -> str:
+    """Takes `$source_id` off `$rows` of {start, end}; returns how many others still say."""
+    return f"{_match_relationship(kind, start, end)}\n{_UNSAY.format(v='r')}"
+
+
+def _match_relationship(kind: str, start: str, end: str) -> str:
+    return (
+        "UNWIND $rows AS row\n"
+        f"MATCH (:{name(start)} {{id: row.start}})-[r:{name(kind)}]->(:{name(end)} {{id: row.end}})"
+    )
+
+
+def unsay_nodes(label: str) -> str:
+    """Takes `$source_id` off the nodes of `$ids`; returns how many others still say."""
+    return f"UNWIND $ids AS id\nMATCH (n:{name(label)} {{id: id}})\n{_UNSAY.format(v='n')}"
+
+
+def delete_nodes(label: str) -> str:
+    """Deletes those of `$ids` that nobody says and no relationship holds; returns how many."""
+    return "\n".join(
+        (
+            f"UNWIND $ids AS id\nMATCH (n:{name(label)} {{id: id}})",
+            "WHERE size(n.source_ids) = 0 AND NOT EXISTS { (n)--() }",
+            "DELETE n",
+            "RETURN count(n) AS removed",
+        )
+    )
+
+
+def degrees(label: str) -> str:
+    """Of `$ids`, those that nobody but `$source_id` says, with their number of relationships."""
+    return "\n".join(
+        (
+            f"UNWIND $ids AS id\nMATCH (n:{name(label)} {{id: id}})",
+            "WHERE size(n.source_ids) = 0 OR n.source_ids = [$source_id]",
+            "OPTIONAL MATCH (n)-[r]-()",
+            "RETURN n.id AS id, count(DISTINCT r) AS degree",
+        )
+    )
+
+
+def unsaid_nodes(label: str) -> str:
+    """Which of `$ids` nobody says."""
+    return (
+        f"UNWIND $ids AS id\nMATCH (n:{name(label)} {{id: id}})\n"
+        "WHERE size(n.source_ids) = 0 RETURN n.id AS id"
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from neo4j import READ_ACCESS, WRITE_ACCESS, Driver, GraphDatabase, ManagedTransaction
@@ -77,6 +77,22 @@ class GraphWriter:
     ) -> list[dict[str, Any]]:
         """Runs a bookkeeping read of `statements`; arguments and errors as `write`."""
         return self._run(statement, parameters, what, READ_ACCESS)[0]
+
+    def stream(
+        self, statement: str, parameters: Mapping[str, object], *, what: str
+    ) -> Iterator[dict[str, Any]]:
+        """The rows of a bookkeeping read one by one, for those that would fill the memory.
+
+        Nothing is retried, for a part may have been seen. Arguments and errors as `write`.
+        """
+        try:
+            with self._driver.session(
+                database=self.settings.database, default_access_mode=READ_ACCESS
+            ) as session:
+                for record in session.run(cast("Any", statement), dict(parameters)):
+                    yield record.data()
+        except (OSError, DriverError, Neo4jError) as error:
+            raise typed_error(error, self.settings, what) from None
 
     def administer(self, statement: str, *, what: str) -> None:
         """Runs a schema statement, which no transaction with writes in it may hold.

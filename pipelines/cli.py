@@ -149,17 +149,28 @@ def _add_graph(commands: Subparsers) -> None:
     load = _command(verbs, "load", "Load files; a repeat writes nothing", "graph_load", "serve")
     load.add_argument("files", nargs="+", metavar="FILE", help="JSON Lines, CSV or a folder")
     load.add_argument("--source", default="", metavar="ID", help="who says it (default: the file)")
+    load.add_argument(
+        "--prune-source",
+        default="",
+        metavar="ID",
+        help="load as this source, and take back what it says no more: the files are all it says",
+    )
     load.add_argument("--mapping", type=Path, metavar="FILE", help="YAML that reads CSV columns")
-    load.add_argument("--dry-run", action="store_true", help="say what would change, write nothing")
+    summary = "Take back everything that a source says"
+    withdraw = _command(verbs, "withdraw", summary, "graph_withdraw", "serve")
+    withdraw.add_argument("source", metavar="ID", help="who says it")
+    for verb in (load, withdraw):
+        verb.add_argument("--dry-run", action="store_true", help="say what would change, no more")
     status = _command(verbs, "status", "Say what the graph holds", "graph_status", "serve")
     check = _command(verbs, "check", "Compare database and ontology", "graph_check", "serve")
-    for verb in (migrate, load, status, check):
+    for verb in (migrate, load, withdraw, status, check):
         verb.add_argument(
             "--data",
             type=Path,
             metavar="DIR",
             help=f"a running server's folder (default: NEO4J_URI, else {DEFAULT_OUT / 'graph'})",
         )
+    for verb in (migrate, load, status, check):
         verb.add_argument("--ontology", type=Path, metavar="FILE", help="an ontology of your own")
 
 

@@ -177,15 +177,25 @@ def graph_load(arguments: argparse.Namespace) -> int:
     from kg_schema import commands
     from kg_schema.load import LoadOptions
 
+    source, pruned = arguments.source, arguments.prune_source
+    if source and pruned and source != pruned:
+        raise InputError("--source names another", where=f"--prune-source {pruned}")
     return commands.load(
         say,
         _graph(arguments),
         [localise(each) for each in arguments.files],
-        source_id=arguments.source or Path(arguments.files[0]).name,
+        source_id=pruned or source or Path(arguments.files[0]).name,
         ontology=arguments.ontology,
         mapping=arguments.mapping,
-        options=LoadOptions(dry_run=arguments.dry_run),
+        options=LoadOptions(dry_run=arguments.dry_run, prune=bool(pruned)),
     )
+
+
+def graph_withdraw(arguments: argparse.Namespace) -> int:
+    """Takes back everything that a source says."""
+    from kg_schema import commands
+
+    return commands.withdraw(say, _graph(arguments), arguments.source, dry_run=arguments.dry_run)
 
 
 def graph_status(arguments: argparse.Namespace) -> int:
