@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from datetime import date
 from pathlib import Path
 
 from kg_schema import statements
@@ -17,7 +18,13 @@ from kg_schema.load import Counts, LoadOptions, load_graph_files
 from kg_schema.local import attach, start_server
 from kg_schema.migrate import migrate, pending
 from kg_schema.ontology import load_ontology
-from kg_schema.policies import fingerprint
+from kg_schema.policies import fingerprint, today
+from kg_schema.policy_changes import (
+    PolicyVersion,
+    policy_changes,
+    policy_history,
+    set_policy,
+)
 from kg_schema.prune import PruneReport, withdraw_source
 from kg_schema.writer import GraphWriter
 
@@ -135,6 +142,69 @@ def _counted(what: str, verb: str, counts: Counts) -> str:
         f"{counts.total:,} {what}: {counts.created:,} {verb} created, {counts.changed:,} changed, "
         f"{counts.unchanged:,} stood already ({counts.rows_per_s:,.0f}/s)"
     )
+
+
+def policy_set(
+    write: Write,
+    settings: GraphSettings,
+    policy: str,
+    text_file: Path,
+    *,
+    valid_from: str = "",
+    dry_run: bool = False,
+) -> int:
+    """Sets a policy's text from a day on, today by default; the same text again is no change."""
+    try:
+        text = text_file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        problem = f"cannot read it ({type(error).__name__})"
+        raise InputError(problem, where=str(text_file)) from None
+    day = _day(valid_from) if valid_from else today()
+    change = set_policy(settings, policy, text, day, dry_run=dry_run)
+    if change is None:
+        write(f"{policy} says this on {day} already; nothing was written")
+        return DONE
+    verb = "would be" if dry_run else "is"
+    previous = f" {change.previous.id}" if change.previous else ""
+    write(f"{change.version.id} {verb} {change.kind}{previous}, valid {_span(change.version)}")
+    if change.fingerprint:
+        write(f"fingerprint {change.fingerprint}")
+    return DONE
+
+
+def policy_show(write: Write, settings: GraphSettings, policy: str) -> int:
+    """Says all versions of a policy, in the order in which they were recorded."""
+    for one in policy_history(settings, policy):
+        fate = f"corrected by {one.corrected_by}" if one.corrected_by else "superseded"
+        ended = f", {fate} {one.superseded_at}" if one.superseded_at else ""
+        write(f"{one.id}  {_span(one)}  recorded {one.recorded_at or 'at an unknown time'}{ended}")
+        write(f"    {' '.join(one.text.split())}")
+    return DONE
+
+
+def policy_events(write: Write, settings: GraphSettings, policy: str = "") -> int:
+    """Says the latest changes of policies, newest first, each with its fingerprint."""
+    events = policy_changes(settings, policy or None)
+    for event in events:
+        previous = f" {event.previous}" if event.previous else ""
+        write(
+            f"{event.recorded_at}  {event.version} {event.kind}{previous}, valid from "
+            f"{event.valid_from}  fingerprint {event.fingerprint}"
+        )
+    if not events:
+        write("no change is on record")
+    return DONE
+
+
+def _span(version: PolicyVersion) -> str:
+    return f"{version.valid_from}..{version.valid_to or ''}"
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise InputError("no day, such as 2026-07-01", where=f"--valid-from {text}") from None
 
 
 def status(write: Write, settings: GraphSettings, *, ontology: Path | None = None) -> int:

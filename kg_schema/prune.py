@@ -16,7 +16,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from kg_schema import statements
 from kg_schema.connection import GraphSettings
@@ -187,8 +187,8 @@ class Pruner:
         going: Counter[tuple[str, str]] = Counter()
         edges = 0
         for (kind, start, end), rows in stale.edges.items():
-            for batch in _batches(rows):
-                found = self._read(statements.sole_relationships(kind, start, end), rows=batch)
+            for ends in _batches(rows):
+                found = self._read(statements.sole_relationships(kind, start, end), rows=ends)
                 edges += len(found)
                 for row in found:
                     going.update({(start, row["start"]), (end, row["end"])})
@@ -212,7 +212,7 @@ class Pruner:
         rows, _ = self._writer.write(statement, {**given, **self._stamp}, what="prune")
         return int(rows[0][counted])
 
-    def _read(self, statement: str, **given: object) -> list[dict[str, str]]:
+    def _read(self, statement: str, **given: object) -> list[dict[str, Any]]:
         return self._writer.read(statement, {**given, **self._source}, what="prune")
 
 

@@ -190,6 +190,78 @@ def existing_ids(label: str) -> str:
     return f"UNWIND $ids AS id MATCH (n:{name(label)} {{id: id}}) RETURN n.id AS id"
 
 
+def lock_policy() -> str:
+    """Finds a policy and makes others that change it wait: what is set anew is locked."""
+    return "MATCH (o:Policy {id: $policy}) SET o.name = o.name RETURN o.name AS name"
+
+
+def policy_name() -> str:
+    """The name of a policy."""
+    return "MATCH (o:Policy {id: $policy}) RETURN o.name AS name"
+
+
+def policy_versions() -> str:
+    """All versions of a policy, those that were corrected included, in the order recorded."""
+    return (
+        "MATCH (:Policy {id: $policy})-[:HAS_VERSION]->(v:PolicyVersion) "
+        "RETURN v.id AS id, v.version AS version, v.text AS text, v.valid_from AS valid_from, "
+        "v.valid_to AS valid_to, v.recorded_at AS recorded_at, "
+        "v.superseded_at AS superseded_at, v.corrected_by AS corrected_by "
+        "ORDER BY version, valid_from"
+    )
+
+
+def create_policy_version() -> str:
+    """A new version `$props` of a policy; one that is there already is refused by its id."""
+    return (
+        "MATCH (o:Policy {id: $policy}) CREATE (v:PolicyVersion) SET v = $props "
+        "CREATE (o)-[r:HAS_VERSION]->(v) SET r = $edge RETURN v.id AS id"
+    )
+
+
+def close_policy_version() -> str:
+    """A version's last day; its `content_hash` stays that of what its source said."""
+    return (
+        "MATCH (v:PolicyVersion {id: $id}) "
+        "SET v.valid_to = $valid_to, v.superseded_at = $recorded_at"
+    )
+
+
+def correct_policy_version() -> str:
+    """Marks a version as corrected by another; as-of reads pass it over."""
+    return (
+        "MATCH (v:PolicyVersion {id: $id}) "
+        "SET v.corrected_by = $corrected_by, v.superseded_at = $recorded_at"
+    )
+
+
+def record_change() -> str:
+    """A change event of `$props`."""
+    return "CREATE (e:ChangeEvent) SET e = $props"
+
+
+def change_events() -> str:
+    """The latest `$limit` changes of policies, of `$policy` alone where it is not null."""
+    return (
+        "MATCH (e:ChangeEvent) WHERE $policy IS NULL OR e.policy = $policy "
+        "RETURN e.recorded_at AS recorded_at, e.kind AS kind, e.version AS version, "
+        "e.previous AS previous, e.valid_from AS valid_from, e.fingerprint AS fingerprint "
+        "ORDER BY recorded_at DESC, version DESC LIMIT $limit"
+    )
+
+
+def overlapping_versions() -> str:
+    """Pairs of versions of one policy that are both in force on some day."""
+    return (
+        "MATCH (o:Policy)-[:HAS_VERSION]->(a:PolicyVersion) "
+        "MATCH (o)-[:HAS_VERSION]->(b:PolicyVersion) "
+        "WHERE a.id < b.id AND a.corrected_by IS NULL AND b.corrected_by IS NULL "
+        "AND a.valid_from <= coalesce(b.valid_to, '9999') "
+        "AND b.valid_from <= coalesce(a.valid_to, '9999') "
+        "RETURN o.id AS policy, a.id AS one, b.id AS other ORDER BY policy, one, other"
+    )
+
+
 def constraints(ontology: Ontology) -> list[str]:
     """Unique constraints of every unique property, named `<label>_<property>_unique`."""
     return [

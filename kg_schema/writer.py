@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar, cast
 
 from neo4j import READ_ACCESS, WRITE_ACCESS, Driver, GraphDatabase, ManagedTransaction
 from neo4j.exceptions import DriverError, Neo4jError
@@ -12,6 +12,9 @@ from kg_schema.connection import GraphSettings, typed_error
 from kg_schema.engines import Engine, engine_of
 
 RETRY_S = 30.0
+
+Result = TypeVar("Result")
+Run = Callable[[str, Mapping[str, object]], list[dict[str, Any]]]
 
 
 class GraphWriter:
@@ -71,6 +74,31 @@ class GraphWriter:
             GraphQueryError: The server refuses it.
         """
         return self._run(statement, parameters, what, WRITE_ACCESS)
+
+    def transact(self, work: Callable[[Run], Result], *, what: str) -> Result:
+        """Runs several statements as one: all of what they write is kept, or nothing.
+
+        Args:
+            work: Gets what runs a statement and returns its rows; run again where the server
+                says that the transaction may be.
+            what: What it does, for an error's text.
+
+        Raises:
+            GraphUnavailable: The server cannot be reached, or stays busy.
+            GraphQueryError: The server refuses a statement.
+        """
+
+        def managed(transaction: ManagedTransaction) -> Result:
+            def run(statement: str, parameters: Mapping[str, object]) -> list[dict[str, Any]]:
+                return transaction.run(cast("Any", statement), dict(parameters)).data()
+
+            return work(run)
+
+        try:
+            with self._driver.session(database=self.settings.database) as session:
+                return session.execute_write(managed)
+        except (OSError, DriverError, Neo4jError) as error:
+            raise typed_error(error, self.settings, what) from None
 
     def read(
         self, statement: str, parameters: Mapping[str, object] | None = None, *, what: str

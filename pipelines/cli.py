@@ -163,7 +163,7 @@ def _add_graph(commands: Subparsers) -> None:
         verb.add_argument("--dry-run", action="store_true", help="say what would change, no more")
     status = _command(verbs, "status", "Say what the graph holds", "graph_status", "serve")
     check = _command(verbs, "check", "Compare database and ontology", "graph_check", "serve")
-    for verb in (migrate, load, withdraw, status, check):
+    for verb in (migrate, load, withdraw, status, check, *_add_policy(verbs)):
         verb.add_argument(
             "--data",
             type=Path,
@@ -172,6 +172,30 @@ def _add_graph(commands: Subparsers) -> None:
         )
     for verb in (migrate, load, status, check):
         verb.add_argument("--ontology", type=Path, metavar="FILE", help="an ontology of your own")
+
+
+def _add_policy(commands: Subparsers) -> tuple[argparse.ArgumentParser, ...]:
+    policy = commands.add_parser(
+        "policy", help="Change policies in time", description="Change policies in time."
+    )
+    verbs = policy.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    write = _command(verbs, "set", "Write a new version", "graph_policy_set", "serve")
+    write.add_argument("policy", metavar="POLICY_ID", help="such as PO_RETURN")
+    write.add_argument(
+        "--text-file", type=Path, required=True, metavar="FILE", help="what it says from then on"
+    )
+    write.add_argument(
+        "--valid-from",
+        default="",
+        metavar="DATE",
+        help="first day (default: today); the first day of a version corrects that one",
+    )
+    write.add_argument("--dry-run", action="store_true", help="say what would change, no more")
+    history = _command(verbs, "history", "Say all versions", "graph_policy_history", "serve")
+    history.add_argument("policy", metavar="POLICY_ID", help="such as PO_RETURN")
+    changes = _command(verbs, "changes", "Say the latest changes", "graph_policy_changes", "serve")
+    changes.add_argument("policy", nargs="?", default="", metavar="POLICY_ID", help="of one alone")
+    return write, history, changes
 
 
 def _add_serve(commands: Subparsers) -> None:

@@ -198,6 +198,34 @@ def graph_withdraw(arguments: argparse.Namespace) -> int:
     return commands.withdraw(say, _graph(arguments), arguments.source, dry_run=arguments.dry_run)
 
 
+def graph_policy_set(arguments: argparse.Namespace) -> int:
+    """Writes a new version of a policy."""
+    from kg_schema import commands
+
+    return commands.policy_set(
+        say,
+        _graph(arguments),
+        arguments.policy,
+        arguments.text_file,
+        valid_from=arguments.valid_from,
+        dry_run=arguments.dry_run,
+    )
+
+
+def graph_policy_history(arguments: argparse.Namespace) -> int:
+    """Says all versions of a policy."""
+    from kg_schema import commands
+
+    return commands.policy_show(say, _graph(arguments), arguments.policy)
+
+
+def graph_policy_changes(arguments: argparse.Namespace) -> int:
+    """Says the latest changes of policies."""
+    from kg_schema import commands
+
+    return commands.policy_events(say, _graph(arguments), arguments.policy)
+
+
 def graph_status(arguments: argparse.Namespace) -> int:
     """Says what the graph holds."""
     from kg_schema import commands
