@@ -253,7 +253,7 @@ def check(write: Write, settings: GraphSettings, *, ontology: Path | None = None
         *(f"no unique constraint on {label}.{key}" for label, key in sorted(wanted - standing)),
         *(
             f"label {label} is not in the ontology"
-            for label in sorted(labels - set(held.labels) - {statements.MIGRATION_LABEL})
+            for label in sorted(labels - set(held.labels) - statements.INTERNAL_LABELS)
         ),
         *(
             f"relationship {kind} is not in the ontology"

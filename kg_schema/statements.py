@@ -11,6 +11,9 @@ from collections.abc import Sequence
 from kg_schema.ontology import IDENTIFIER, Ontology
 
 MIGRATION_LABEL = "SchemaMigration"
+LOCK_LABEL = "MigrationLock"
+# Labels of ours that no ontology names.
+INTERNAL_LABELS = frozenset({MIGRATION_LABEL, LOCK_LABEL})
 
 # A row is written only where it is new, differs, or is news from this source; so a second equal
 # load writes nothing. The list stays sorted because the source goes in at its place.
@@ -328,3 +331,45 @@ def record_migration() -> str:
         f"MERGE (n:{MIGRATION_LABEL} {{version: $version}}) "
         "SET n.name = $name, n.checksum = $checksum, n.applied_at = $applied_at"
     )
+
+
+def lock_constraint() -> str:
+    """Keeps the migration lock single."""
+    return (
+        f"CREATE CONSTRAINT {LOCK_LABEL.lower()}_name_unique IF NOT EXISTS "
+        f"FOR (n:{LOCK_LABEL}) REQUIRE n.name IS UNIQUE"
+    )
+
+
+def take_lock() -> str:
+    """Takes the migration lock for `$owner` if it is free or its time is over; else no row.
+
+    Writing comes first: it makes others wait before they read whose it is.
+    """
+    return "\n".join(
+        (
+            f"MERGE (n:{LOCK_LABEL} {{name: 'schema'}})",
+            "SET n.asked_by = $owner",
+            "WITH n WHERE n.owner IS NULL OR n.until < timestamp()",
+            "SET n.owner = $owner, n.until = timestamp() + $lease_ms",
+            "RETURN n.owner AS owner",
+        )
+    )
+
+
+def keep_lock() -> str:
+    """Prolongs the lock of `$owner`; no row where it is another's."""
+    return (
+        f"MATCH (n:{LOCK_LABEL} {{name: 'schema'}}) WHERE n.owner = $owner "
+        "SET n.until = timestamp() + $lease_ms RETURN n.owner AS owner"
+    )
+
+
+def release_lock() -> str:
+    """Takes the lock of `$owner` away, and nobody else's."""
+    return f"MATCH (n:{LOCK_LABEL} {{name: 'schema'}}) WHERE n.owner = $owner DELETE n"
+
+
+def lock_owner() -> str:
+    """Whose the lock is."""
+    return f"MATCH (n:{LOCK_LABEL} {{name: 'schema'}}) RETURN n.owner AS owner"
