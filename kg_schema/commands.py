@@ -13,6 +13,7 @@ from pathlib import Path
 from kg_schema import statements
 from kg_schema.client import GraphClient
 from kg_schema.connection import START_FIX, GraphSettings
+from kg_schema.drift import find_drift
 from kg_schema.errors import InputError
 from kg_schema.load import Counts, LoadOptions, load_graph_files
 from kg_schema.local import attach, start_server
@@ -33,8 +34,6 @@ Write = Callable[[str], object]
 DONE = 0
 DRIFTED = 1
 REFUSED = 1
-# The embedded engine lists the types of indexed properties among its constraints.
-UNIQUE = "UNIQUENESS"
 
 
 def find_graph(uri: str = "", data_dir: str | Path = "") -> GraphSettings:
@@ -230,36 +229,8 @@ async def _fingerprint(settings: GraphSettings) -> str:
 
 def check(write: Write, settings: GraphSettings, *, ontology: Path | None = None) -> int:
     """Compares the database with ontology and migrations; 1 where something drifted."""
-    held = load_ontology(ontology)
     with GraphWriter(settings) as writer:
-        missing, _ = pending(writer, held)
-        standing = {
-            (row["labelsOrTypes"][0], row["properties"][0])
-            for row in writer.read(statements.standing_constraints(), what="read constraints")
-            if UNIQUE in row["type"]
-        }
-        labels = {
-            row["name"] for row in writer.read(statements.labels_in_use(), what="read labels")
-        }
-        types = {row["name"] for row in writer.read(statements.types_in_use(), what="read types")}
-    wanted = {
-        (label, key)
-        for label, kind in held.labels.items()
-        for key, value in kind.properties.items()
-        if value.unique
-    }
-    drift = [
-        *(f"pending: {migration.version} {migration.name}" for migration in missing),
-        *(f"no unique constraint on {label}.{key}" for label, key in sorted(wanted - standing)),
-        *(
-            f"label {label} is not in the ontology"
-            for label in sorted(labels - set(held.labels) - statements.INTERNAL_LABELS)
-        ),
-        *(
-            f"relationship {kind} is not in the ontology"
-            for kind in sorted(types - set(held.relationships))
-        ),
-    ]
+        drift = find_drift(writer, load_ontology(ontology))
     for line in drift:
         write(line)
     if not drift:

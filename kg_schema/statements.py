@@ -299,6 +299,27 @@ def standing_constraints() -> str:
     return "SHOW CONSTRAINTS YIELD type, labelsOrTypes, properties"
 
 
+def standing_indexes() -> str:
+    """Name, labels, properties and state of the indexes there are."""
+    return "SHOW INDEXES YIELD name, labelsOrTypes, properties, state"
+
+
+def node_properties_in_use() -> str:
+    """Labels and the properties that their nodes have, each with its number."""
+    return (
+        "MATCH (n) UNWIND labels(n) AS name UNWIND keys(n) AS key "
+        "RETURN name, key, count(n) AS total"
+    )
+
+
+def relationship_properties_in_use() -> str:
+    """Types and the properties that their relationships have, each with its number."""
+    return (
+        "MATCH ()-[r]->() WITH r, type(r) AS name UNWIND keys(r) AS key "
+        "RETURN name, key, count(r) AS total"
+    )
+
+
 def labels_in_use() -> str:
     """Labels of the nodes there are, each with their number."""
     return "MATCH (n) UNWIND labels(n) AS label RETURN label AS name, count(n) AS total"
