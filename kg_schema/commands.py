@@ -13,6 +13,7 @@ from pathlib import Path
 from kg_schema import statements
 from kg_schema.client import GraphClient
 from kg_schema.connection import START_FIX, GraphSettings
+from kg_schema.drawing import draw_ontology
 from kg_schema.drift import find_drift
 from kg_schema.errors import InputError
 from kg_schema.load import Counts, LoadOptions, load_graph_files
@@ -225,6 +226,19 @@ def status(write: Write, settings: GraphSettings, *, ontology: Path | None = Non
 async def _fingerprint(settings: GraphSettings) -> str:
     async with GraphClient(settings) as client:
         return await fingerprint(client)
+
+
+def draw(write: Write, out: Path, *, ontology: Path | None = None) -> int:
+    """Writes the picture of an ontology."""
+    picture = draw_ontology(load_ontology(ontology))
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(picture, encoding="utf-8")
+    except OSError as error:
+        problem = f"cannot write it ({type(error).__name__})"
+        raise InputError(problem, where=str(out)) from None
+    write(f"wrote {out}")
+    return DONE
 
 
 def check(write: Write, settings: GraphSettings, *, ontology: Path | None = None) -> int:

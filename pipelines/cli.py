@@ -163,6 +163,8 @@ def _add_graph(commands: Subparsers) -> None:
         verb.add_argument("--dry-run", action="store_true", help="say what would change, no more")
     status = _command(verbs, "status", "Say what the graph holds", "graph_status", "serve")
     check = _command(verbs, "check", "Compare database and ontology", "graph_check", "serve")
+    draw = _command(verbs, "draw", "Draw the ontology as SVG", "graph_draw", "serve")
+    draw.add_argument("--out", type=Path, required=True, metavar="FILE", help="the SVG's path")
     for verb in (migrate, load, withdraw, status, check, *_add_policy(verbs)):
         verb.add_argument(
             "--data",
@@ -170,7 +172,7 @@ def _add_graph(commands: Subparsers) -> None:
             metavar="DIR",
             help=f"a running server's folder (default: NEO4J_URI, else {DEFAULT_OUT / 'graph'})",
         )
-    for verb in (migrate, load, status, check):
+    for verb in (migrate, load, status, check, draw):
         verb.add_argument("--ontology", type=Path, metavar="FILE", help="an ontology of your own")
 
 

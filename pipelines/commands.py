@@ -233,6 +233,13 @@ def graph_status(arguments: argparse.Namespace) -> int:
     return commands.status(say, _graph(arguments), ontology=arguments.ontology)
 
 
+def graph_draw(arguments: argparse.Namespace) -> int:
+    """Draws the ontology."""
+    from kg_schema import commands
+
+    return commands.draw(say, arguments.out, ontology=arguments.ontology)
+
+
 def graph_check(arguments: argparse.Namespace) -> int:
     """Compares database, ontology and migrations."""
     from kg_schema import commands
