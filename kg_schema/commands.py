@@ -164,9 +164,8 @@ def policy_set(
     if change is None:
         write(f"{policy} says this on {day} already; nothing was written")
         return DONE
-    verb = "would be" if dry_run else "is"
-    previous = f" {change.previous.id}" if change.previous else ""
-    write(f"{change.version.id} {verb} {change.kind}{previous}, valid {_span(change.version)}")
+    would = "would be written: " if dry_run else ""
+    write(f"{would}{change.title}, valid {_span(change.version)}")
     if change.fingerprint:
         write(f"fingerprint {change.fingerprint}")
     return DONE

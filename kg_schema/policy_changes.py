@@ -31,7 +31,7 @@ from kg_schema.writer import GraphWriter, Run
 SOURCE_ID = "policy"
 PAUSES_S = tuple(0.05 * turn for turn in range(1, 11))
 
-Kind = Literal["created", "superseded", "corrected"]
+Kind = Literal["begins", "supersedes", "corrects"]
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class PolicyChange:
 
     Attributes:
         policy: The policy's id.
-        kind: The policy's first words, a successor, or a correction.
+        kind: Nothing held on the day before, or it follows a version, or replaces one.
         version: The new version.
         previous: The version it ends or corrects, as it was.
         fingerprint: What the graph promises today, with the change in it; empty on a dry run.
@@ -82,6 +82,11 @@ class PolicyChange:
     version: PolicyVersion
     previous: PolicyVersion | None
     fingerprint: str = ""
+
+    @property
+    def title(self) -> str:
+        """In words, such as `PO_RETURN@2 supersedes PO_RETURN@1`."""
+        return f"{self.version.id} {self.kind}{f' {self.previous.id}' if self.previous else ''}"
 
 
 @dataclass(frozen=True)
@@ -137,8 +142,8 @@ def plan_change(
         recorded_at=now.isoformat(timespec="seconds"),
     )
     if previous is None or not (corrects or previous.holds(day)):
-        return PolicyChange(policy, "created", new, None)
-    return PolicyChange(policy, "corrected" if corrects else "superseded", new, previous)
+        return PolicyChange(policy, "begins", new, None)
+    return PolicyChange(policy, "corrects" if corrects else "supersedes", new, previous)
 
 
 def applied(versions: Sequence[PolicyVersion], change: PolicyChange) -> list[PolicyVersion]:
@@ -151,7 +156,7 @@ def applied(versions: Sequence[PolicyVersion], change: PolicyChange) -> list[Pol
 
 def _after(previous: PolicyVersion, change: PolicyChange) -> PolicyVersion:
     new = change.version
-    if change.kind == "corrected":
+    if change.kind == "corrects":
         return replace(previous, superseded_at=new.recorded_at, corrected_by=new.id)
     last = date.fromisoformat(new.valid_from) - timedelta(days=1)
     return replace(previous, superseded_at=new.recorded_at, valid_to=last.isoformat())
@@ -239,7 +244,7 @@ class _Change:
         if change.previous is not None:
             after = _after(change.previous, change)
             end = {"id": after.id, "recorded_at": after.superseded_at}
-            if change.kind == "corrected":
+            if change.kind == "corrects":
                 marked = {**end, "corrected_by": after.corrected_by}
                 run(statements.correct_policy_version(), marked)
             else:
@@ -275,7 +280,7 @@ def _event(change: PolicyChange) -> dict[str, object]:
     new = change.version
     props = {
         "id": f"CE_{new.id}",
-        "name": f"{new.id} {change.kind}",
+        "name": change.title,
         "kind": change.kind,
         "policy": change.policy,
         "version": new.id,

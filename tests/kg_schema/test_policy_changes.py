@@ -61,7 +61,7 @@ async def test_a_new_version_closes_the_last_one(
 ) -> None:
     change = set_policy(loaded, RETURNS, "Within 60 days.\n", date(2026, 7, 1))
     assert change is not None
-    assert (change.version.id, change.kind) == ("PO_RETURN@3", "superseded")
+    assert (change.version.id, change.kind) == ("PO_RETURN@3", "supersedes")
     assert await said(loaded, date(2026, 6, 30)) == ["Within 30 days."]
     assert await said(loaded, date(2026, 7, 1)) == ["Within 60 days."]
     _, closed, new = policy_history(loaded, RETURNS)
@@ -76,7 +76,7 @@ async def test_a_new_version_closes_the_last_one(
 async def test_a_correction_stays_on_record_and_is_read_no_more(loaded: GraphSettings) -> None:
     change = set_policy(loaded, RETURNS, "Within 15 days.", date(2025, 1, 1))
     assert change is not None
-    assert change.kind == "corrected"
+    assert change.kind == "corrects"
     assert await said(loaded, date(2025, 5, 5)) == ["Within 15 days."]
     assert await said(loaded, date(2026, 5, 5)) == ["Within 30 days."]
     wrong, _, right = policy_history(loaded, RETURNS)
@@ -213,7 +213,7 @@ def test_the_commands(loaded: GraphSettings, tmp_path: Path) -> None:
         commands.policy_set(
             lines.append, loaded, RETURNS, file, valid_from="2026-07-01", dry_run=dry_run
         )
-    assert lines[0] == "PO_RETURN@3 would be superseded PO_RETURN@2, valid 2026-07-01.."
+    assert lines[0] == "would be written: PO_RETURN@3 supersedes PO_RETURN@2, valid 2026-07-01.."
     assert lines[-1] == "PO_RETURN says this on 2026-07-01 already; nothing was written"
     lines.clear()
     assert commands.policy_show(lines.append, loaded, RETURNS) == 0
@@ -221,7 +221,7 @@ def test_the_commands(loaded: GraphSettings, tmp_path: Path) -> None:
     assert lines[5] == "    Within 60 days."
     lines.clear()
     assert commands.policy_events(lines.append, loaded) == 0
-    assert "PO_RETURN@3 superseded PO_RETURN@2, valid from 2026-07-01  fingerprint" in lines[0]
+    assert "PO_RETURN@3 supersedes PO_RETURN@2, valid from 2026-07-01  fingerprint" in lines[0]
     with pytest.raises(InputError, match="no day"):
         commands.policy_set(lines.append, loaded, RETURNS, file, valid_from="July")
     with pytest.raises(InputError, match="cannot read it"):
