@@ -28,6 +28,7 @@ from kg_schema.rows import (
 MAX_BAD_ROWS = 100_000
 MAPPING_FILE = "mapping.yaml"
 ENDINGS = (".jsonl", ".csv")
+WRITTEN = -1
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,9 @@ class Checked:
     """What a check found out.
 
     Attributes:
-        pending: Identity and content hash of each row to write; writing takes them out.
+        pending: Identity and content hash of each row; what is written has WRITTEN instead. So its
+            keys stay all that the files say.
+        outside: Identities of nodes that stand in the database alone and that a row ends at.
         literals: Nodes made of triples, which stand in no row of their own.
         nodes: How many nodes there are to write.
         edges: How many relationships there are to write.
@@ -104,6 +107,7 @@ class Checked:
     """
 
     pending: dict[int, int] = field(default_factory=dict)
+    outside: set[int] = field(default_factory=set)
     literals: list[Node] = field(default_factory=list)
     nodes: int = 0
     edges: int = 0
@@ -245,6 +249,7 @@ class Checker:
         held = {label: set(self._existing(label, sorted(ids))) for label, ids in wanted.items()}
         for end in still_open:
             if end.id in held[end.label]:
+                self._found.outside.add(hash((end.label, end.id)))
                 continue
             self._bad(end.place, f"its end {end.label}/{end.id} is nowhere")
             if self._found.pending.pop(end.edge, None) is not None:

@@ -7,25 +7,34 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from datetime import date
 from pathlib import Path
 
 from kg_schema import statements
 from kg_schema.client import GraphClient
 from kg_schema.connection import START_FIX, GraphSettings
+from kg_schema.drawing import draw_ontology
+from kg_schema.drift import find_drift
 from kg_schema.errors import InputError
 from kg_schema.load import Counts, LoadOptions, load_graph_files
 from kg_schema.local import attach, start_server
 from kg_schema.migrate import migrate, pending
 from kg_schema.ontology import load_ontology
-from kg_schema.policies import fingerprint
+from kg_schema.policies import fingerprint, today
+from kg_schema.policy_changes import (
+    PolicyVersion,
+    policy_changes,
+    policy_history,
+    set_policy,
+)
+from kg_schema.prune import PruneReport, withdraw_source
 from kg_schema.writer import GraphWriter
 
 Write = Callable[[str], object]
 
 DONE = 0
 DRIFTED = 1
-# The embedded engine lists the types of indexed properties among its constraints.
-UNIQUE = "UNIQUENESS"
+REFUSED = 1
 
 
 def find_graph(uri: str = "", data_dir: str | Path = "") -> GraphSettings:
@@ -101,6 +110,30 @@ def load(
         write(f"{report.quarantined:,} rows could not be loaded:")
         for row in report.bad_rows:
             write(f"  {row.place}: {row.reason}")
+    return DONE if report.pruned is None else _say_pruned(write, report.pruned)
+
+
+def withdraw(write: Write, settings: GraphSettings, source_id: str, *, dry_run: bool) -> int:
+    """Takes back everything that a source says, and nothing that another says too."""
+    return _say_pruned(write, withdraw_source(settings, source_id, dry_run=dry_run))
+
+
+def _say_pruned(write: Write, report: PruneReport) -> int:
+    """Says what was taken back; 1 where that was refused."""
+    if report.refused:
+        write(f"nothing of {report.source_id} was pruned: {report.refused}")
+        return REFUSED
+    verb = "would be" if report.dry_run else "were"
+    for what, counts in (("nodes", report.nodes), ("relationships", report.relationships)):
+        held = f", {counts.held:,} held" if counts.held else ""
+        write(
+            f"{what} that {report.source_id} no longer says: {counts.removed:,} {verb} removed, "
+            f"{counts.shared:,} stay with other sources{held}"
+        )
+    if report.held:
+        write("held by a relationship that is still said:")
+        for node in report.held:
+            write(f"  {node}")
     return DONE
 
 
@@ -109,6 +142,68 @@ def _counted(what: str, verb: str, counts: Counts) -> str:
         f"{counts.total:,} {what}: {counts.created:,} {verb} created, {counts.changed:,} changed, "
         f"{counts.unchanged:,} stood already ({counts.rows_per_s:,.0f}/s)"
     )
+
+
+def policy_set(
+    write: Write,
+    settings: GraphSettings,
+    policy: str,
+    text_file: Path,
+    *,
+    valid_from: str = "",
+    dry_run: bool = False,
+) -> int:
+    """Sets a policy's text from a day on, today by default; the same text again is no change."""
+    try:
+        text = text_file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        problem = f"cannot read it ({type(error).__name__})"
+        raise InputError(problem, where=str(text_file)) from None
+    day = _day(valid_from) if valid_from else today()
+    change = set_policy(settings, policy, text, day, dry_run=dry_run)
+    if change is None:
+        write(f"{policy} says this on {day} already; nothing was written")
+        return DONE
+    would = "would be written: " if dry_run else ""
+    write(f"{would}{change.title}, valid {_span(change.version)}")
+    if change.fingerprint:
+        write(f"fingerprint {change.fingerprint}")
+    return DONE
+
+
+def policy_show(write: Write, settings: GraphSettings, policy: str) -> int:
+    """Says all versions of a policy, in the order in which they were recorded."""
+    for one in policy_history(settings, policy):
+        fate = f"corrected by {one.corrected_by}" if one.corrected_by else "superseded"
+        ended = f", {fate} {one.superseded_at}" if one.superseded_at else ""
+        write(f"{one.id}  {_span(one)}  recorded {one.recorded_at or 'at an unknown time'}{ended}")
+        write(f"    {' '.join(one.text.split())}")
+    return DONE
+
+
+def policy_events(write: Write, settings: GraphSettings, policy: str = "") -> int:
+    """Says the latest changes of policies, newest first, each with its fingerprint."""
+    events = policy_changes(settings, policy or None)
+    for event in events:
+        previous = f" {event.previous}" if event.previous else ""
+        write(
+            f"{event.recorded_at}  {event.version} {event.kind}{previous}, valid from "
+            f"{event.valid_from}  fingerprint {event.fingerprint}"
+        )
+    if not events:
+        write("no change is on record")
+    return DONE
+
+
+def _span(version: PolicyVersion) -> str:
+    return f"{version.valid_from}..{version.valid_to or ''}"
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise InputError("no day, such as 2026-07-01", where=f"--valid-from {text}") from None
 
 
 def status(write: Write, settings: GraphSettings, *, ontology: Path | None = None) -> int:
@@ -132,38 +227,23 @@ async def _fingerprint(settings: GraphSettings) -> str:
         return await fingerprint(client)
 
 
+def draw(write: Write, out: Path, *, ontology: Path | None = None) -> int:
+    """Writes the picture of an ontology."""
+    picture = draw_ontology(load_ontology(ontology))
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(picture, encoding="utf-8")
+    except OSError as error:
+        problem = f"cannot write it ({type(error).__name__})"
+        raise InputError(problem, where=str(out)) from None
+    write(f"wrote {out}")
+    return DONE
+
+
 def check(write: Write, settings: GraphSettings, *, ontology: Path | None = None) -> int:
     """Compares the database with ontology and migrations; 1 where something drifted."""
-    held = load_ontology(ontology)
     with GraphWriter(settings) as writer:
-        missing, _ = pending(writer, held)
-        standing = {
-            (row["labelsOrTypes"][0], row["properties"][0])
-            for row in writer.read(statements.standing_constraints(), what="read constraints")
-            if UNIQUE in row["type"]
-        }
-        labels = {
-            row["name"] for row in writer.read(statements.labels_in_use(), what="read labels")
-        }
-        types = {row["name"] for row in writer.read(statements.types_in_use(), what="read types")}
-    wanted = {
-        (label, key)
-        for label, kind in held.labels.items()
-        for key, value in kind.properties.items()
-        if value.unique
-    }
-    drift = [
-        *(f"pending: {migration.version} {migration.name}" for migration in missing),
-        *(f"no unique constraint on {label}.{key}" for label, key in sorted(wanted - standing)),
-        *(
-            f"label {label} is not in the ontology"
-            for label in sorted(labels - set(held.labels) - {statements.MIGRATION_LABEL})
-        ),
-        *(
-            f"relationship {kind} is not in the ontology"
-            for kind in sorted(types - set(held.relationships))
-        ),
-    ]
+        drift = find_drift(writer, load_ontology(ontology))
     for line in drift:
         write(line)
     if not drift:

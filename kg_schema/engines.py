@@ -81,6 +81,11 @@ def search_statements(engine: Engine, index: SearchIndex) -> list[str]:
     ]
 
 
+def indexed_property(shown: str) -> str:
+    """A property as `SHOW INDEXES` names it; the embedded engine says that a list is split."""
+    return shown.removesuffix(" by item")
+
+
 class ArcadeHttp:
     """The embedded engine's HTTP side, for the few things that its Bolt side refuses."""
 

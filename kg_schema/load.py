@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from kg_schema import statements
-from kg_schema.checking import Checked, Checker, Source, identity, open_source
+from kg_schema.checking import WRITTEN, Checked, Checker, Source, identity, open_source
 from kg_schema.connection import GraphSettings
 from kg_schema.errors import InputError
 from kg_schema.migrate import pending
 from kg_schema.ontology import Ontology, load_ontology
 from kg_schema.progress import Progress
+from kg_schema.prune import Pruner, PruneReport
 from kg_schema.rows import BadRow, Edge, Node, check_row, content_hash
 from kg_schema.writer import GraphWriter
 
@@ -42,12 +43,16 @@ class LoadOptions:
         batch_size: Rows a transaction, 1,000 to 10,000.
         bad_share: Share of bad rows above which nothing is loaded.
         dry_run: Counts what would be written and writes nothing.
+        prune: Takes back, after the load, what the source no longer says: the files are then all
+            that it says. Nothing is taken back where a row was bad, for a row that cannot be
+            read may be one that stands in the graph.
         quarantine: File for the bad rows, JSON Lines; None keeps them in the report alone.
     """
 
     batch_size: int = 2_000
     bad_share: float = 0.01
     dry_run: bool = False
+    prune: bool = False
     quarantine: Path | None = None
 
     def __post_init__(self) -> None:
@@ -100,6 +105,7 @@ class LoadReport:
         quarantined: How many rows could not be loaded.
         bad_rows: The first 20 of them.
         dry_run: Whether it only counted.
+        pruned: What was taken back; None where that was not asked for.
     """
 
     source_id: str
@@ -111,10 +117,11 @@ class LoadReport:
     quarantined: int
     bad_rows: tuple[BadRow, ...]
     dry_run: bool
+    pruned: PruneReport | None = None
 
     @property
     def written(self) -> int:
-        """Nodes and relationships created or changed."""
+        """Nodes and relationships created or changed by the rows."""
         both = (self.nodes, self.relationships)
         return sum(counts.created + counts.changed for counts in both)
 
@@ -168,6 +175,7 @@ def load_graph_files(
         _quarantine(checked, options)
         loader = _Loader(writer, source, checked, options, source_id)
         nodes, relationships = loader.load()
+        pruned = loader.prune() if options.prune else None
     return LoadReport(
         source_id=source_id,
         batch_id=loader.batch_id,
@@ -178,6 +186,7 @@ def load_graph_files(
         quarantined=len(checked.bad),
         bad_rows=tuple(checked.bad[:SHOWN_BAD_ROWS]),
         dry_run=options.dry_run,
+        pruned=pruned,
     )
 
 
@@ -263,6 +272,22 @@ class _Loader:
         edges = self._write(self._edges(), self._checked.edges, "relationships")
         return nodes, edges
 
+    def prune(self) -> PruneReport:
+        """Takes back what the source no longer says; only after a load that is whole."""
+        refused = ""
+        if self._checked.bad:
+            refused = "rows in quarantine may say what the graph holds; mend them first"
+        elif not self._checked.pending:
+            refused = (
+                "the files say nothing at all; use `deskgraph graph withdraw` if that is meant"
+            )
+        if refused:
+            return PruneReport(
+                self._stamp["source_id"], refused=refused, dry_run=self._options.dry_run
+            )
+        pruner = Pruner(self._writer, self._stamp, dry_run=self._options.dry_run)
+        return pruner.prune(self._checked.pending.keys(), self._checked.outside)
+
     def _nodes(self) -> Iterator[Node | Edge]:
         for file in self._source.files:
             if file in self._checked.node_files:
@@ -290,9 +315,11 @@ class _Loader:
         with Progress(expected, f"{verb} {what}", what) as progress:
             for row in rows:
                 digest = content_hash(row.props)
+                key = identity(row)
                 # Not pending: a repetition, or a row that the check refused.
-                if self._checked.pending.pop(identity(row), None) != int(digest, 16):
+                if self._checked.pending.get(key) != int(digest, 16):
                     continue
+                self._checked.pending[key] = WRITTEN
                 statement = self._statement(row)
                 batches[statement].append(_parameters(row, digest))
                 if len(batches[statement]) >= self._options.batch_size:

@@ -2,8 +2,8 @@
 
 A `V<number>__<name>.cypher` file is applied once and never changed again: its checksum stands in
 a `:SchemaMigration` node. What the ontology implies (unique constraints, search indexes) is made
-again whenever the ontology changes. Every statement says `IF NOT EXISTS`, so that a migration
-which was cut off is simply applied again.
+again whenever the ontology changes. A lock lets one process at a time migrate. Every statement
+says `IF NOT EXISTS`, so that a migration which was cut off is simply applied again.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from kg_schema import statements
 from kg_schema.connection import GraphUnavailable
 from kg_schema.engines import ArcadeHttp, Engine, Refused, search_indexes, search_statements
 from kg_schema.errors import DeskGraphError, InputError
+from kg_schema.migration_lock import MigrationLock
 from kg_schema.ontology import Ontology
 from kg_schema.writer import GraphWriter
 
@@ -155,7 +156,7 @@ def pending(
 
 
 def migrate(writer: GraphWriter, ontology: Ontology, folder: Path | None = None) -> MigrationReport:
-    """Applies what is pending; with nothing pending it writes nothing.
+    """Applies what is pending, one process at a time; with nothing pending it writes nothing.
 
     Args:
         writer: The database.
@@ -164,15 +165,32 @@ def migrate(writer: GraphWriter, ontology: Ontology, folder: Path | None = None)
 
     Raises:
         MigrationError: An applied file was changed since; nothing was applied.
+        MigrationLockError: Another process migrates it, for longer than one waits.
         GraphUnavailable: The database cannot be reached.
         GraphQueryError: The database refuses a statement.
     """
     engine = writer.engine()
     missing, standing = pending(writer, ontology, folder)
     if missing:
-        writer.administer(statements.migration_constraint(), what="prepare migrations")
+        with MigrationLock(writer.settings) as lock:
+            # Who waited for another finds done what that one did.
+            missing, standing = pending(writer, ontology, folder)
+            _apply_all(writer, engine, missing, lock)
+    return MigrationReport(
+        engine=engine,
+        applied=tuple(migration.version for migration in missing),
+        unchanged=tuple(migration.version for migration in standing),
+    )
+
+
+def _apply_all(
+    writer: GraphWriter, engine: Engine, missing: list[Migration], lock: MigrationLock
+) -> None:
+    writer.administer(statements.migration_constraint(), what="prepare migrations")
     for migration in missing:
+        lock.require(writer)
         _apply(writer, engine, migration)
+        lock.require(writer)
         writer.write(
             statements.record_migration(),
             {
@@ -185,11 +203,6 @@ def migrate(writer: GraphWriter, ontology: Ontology, folder: Path | None = None)
         )
     if missing and engine is Engine.NEO4J:
         writer.administer(statements.await_indexes(), what="wait for indexes")
-    return MigrationReport(
-        engine=engine,
-        applied=tuple(migration.version for migration in missing),
-        unchanged=tuple(migration.version for migration in standing),
-    )
 
 
 def _apply(writer: GraphWriter, engine: Engine, migration: Migration) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 
 from kg_schema.client import GraphClient
@@ -40,14 +41,19 @@ async def fingerprint(
         GraphQueryError: The graph refuses the read.
     """
     day = (as_of or today()).isoformat()
-    rows = await client.read(FINGERPRINT_TEMPLATE, {"as_of": day}, deadline_s=deadline_s)
+    rows = await client.raw_rows(FINGERPRINT_TEMPLATE, {"as_of": day}, deadline_s=deadline_s)
+    return digest(rows)
+
+
+def digest(rows: Iterable[Mapping[str, object]]) -> str:
+    """The fingerprint of what FINGERPRINT_TEMPLATE yields, in whatever order."""
     said = sorted(
         json.dumps(
             [
-                f"{row.subject_label}/{row.subject_id}",
-                row.predicate,
-                f"{row.object_label}/{row.object_id}" if row.object_label else None,
-                row.value,
+                f"{row['subject_label']}/{row['subject_id']}",
+                row["predicate"],
+                f"{row['object_label']}/{row['object_id']}" if row["object_label"] else None,
+                None if row["value"] is None else str(row["value"]),
             ]
         )
         for row in rows

@@ -11,6 +11,9 @@ from collections.abc import Sequence
 from kg_schema.ontology import IDENTIFIER, Ontology
 
 MIGRATION_LABEL = "SchemaMigration"
+LOCK_LABEL = "MigrationLock"
+# Labels of ours that no ontology names.
+INTERNAL_LABELS = frozenset({MIGRATION_LABEL, LOCK_LABEL})
 
 # A row is written only where it is new, differs, or is news from this source; so a second equal
 # load writes nothing. The list stays sorted because the source goes in at its place.
@@ -21,6 +24,11 @@ SET {v}.content_hash = row.content_hash, {v}.loaded_at = $loaded_at, {v}.batch_i
     {v}.source_ids = [x IN sources WHERE x < $source_id] + [$source_id]
                      + [x IN sources WHERE x > $source_id]
 RETURN count({v}) AS written"""
+# Takes a source off; `shared` is how many are still said by another.
+_UNSAY = """WHERE $source_id IN {v}.source_ids
+WITH {v}, [x IN {v}.source_ids WHERE x <> $source_id] AS rest
+SET {v}.source_ids = rest, {v}.loaded_at = $loaded_at, {v}.batch_id = $batch_id
+RETURN sum(CASE size(rest) WHEN 0 THEN 0 ELSE 1 END) AS shared"""
 # The same comparison without a write, for a dry run.
 _COMPARE = """RETURN count(row) AS total,
        sum(CASE WHEN {v} IS NULL THEN 1 ELSE 0 END) AS created,
@@ -91,9 +99,170 @@ def compare_relationships(kind: str, start: str, end: str) -> str:
     )
 
 
+def nodes_of_source() -> str:
+    """Label and id of the nodes that `$source_id` says, and of those that nobody says any more."""
+    return (
+        "MATCH (n) WHERE $source_id IN n.source_ids OR size(n.source_ids) = 0 "
+        "RETURN labels(n)[0] AS label, n.id AS id"
+    )
+
+
+def relationships_of_source() -> str:
+    """Type and ends of the relationships that `$source_id` says."""
+    return (
+        "MATCH (a)-[r]->(b) WHERE $source_id IN r.source_ids "
+        "RETURN type(r) AS type, labels(a)[0] AS start_label, a.id AS start, "
+        "labels(b)[0] AS end_label, b.id AS end"
+    )
+
+
+def delete_relationships(kind: str, start: str, end: str) -> str:
+    """Deletes what of `$rows` of {start, end} `$source_id` alone says; returns how many."""
+    return "\n".join(
+        (
+            _match_relationship(kind, start, end),
+            "WHERE r.source_ids = [$source_id]",
+            "DELETE r",
+            "RETURN count(r) AS removed",
+        )
+    )
+
+
+def sole_relationships(kind: str, start: str, end: str) -> str:
+    """Which of `$rows` of {start, end} `$source_id` alone says."""
+    return "\n".join(
+        (
+            _match_relationship(kind, start, end),
+            "WHERE r.source_ids = [$source_id]",
+            "RETURN row.start AS start, row.end AS end",
+        )
+    )
+
+
+def unsay_relationships(kind: str, start: str, end: str) -> str:
+    """Takes `$source_id` off `$rows` of {start, end}; returns how many others still say."""
+    return f"{_match_relationship(kind, start, end)}\n{_UNSAY.format(v='r')}"
+
+
+def _match_relationship(kind: str, start: str, end: str) -> str:
+    return (
+        "UNWIND $rows AS row\n"
+        f"MATCH (:{name(start)} {{id: row.start}})-[r:{name(kind)}]->(:{name(end)} {{id: row.end}})"
+    )
+
+
+def unsay_nodes(label: str) -> str:
+    """Takes `$source_id` off the nodes of `$ids`; returns how many others still say."""
+    return f"UNWIND $ids AS id\nMATCH (n:{name(label)} {{id: id}})\n{_UNSAY.format(v='n')}"
+
+
+def delete_nodes(label: str) -> str:
+    """Deletes those of `$ids` that nobody says and no relationship holds; returns how many."""
+    return "\n".join(
+        (
+            f"UNWIND $ids AS id\nMATCH (n:{name(label)} {{id: id}})",
+            "WHERE size(n.source_ids) = 0 AND NOT EXISTS { (n)--() }",
+            "DELETE n",
+            "RETURN count(n) AS removed",
+        )
+    )
+
+
+def degrees(label: str) -> str:
+    """Of `$ids`, those that nobody but `$source_id` says, with their number of relationships."""
+    return "\n".join(
+        (
+            f"UNWIND $ids AS id\nMATCH (n:{name(label)} {{id: id}})",
+            "WHERE size(n.source_ids) = 0 OR n.source_ids = [$source_id]",
+            "OPTIONAL MATCH (n)-[r]-()",
+            "RETURN n.id AS id, count(DISTINCT r) AS degree",
+        )
+    )
+
+
+def unsaid_nodes(label: str) -> str:
+    """Which of `$ids` nobody says."""
+    return (
+        f"UNWIND $ids AS id\nMATCH (n:{name(label)} {{id: id}})\n"
+        "WHERE size(n.source_ids) = 0 RETURN n.id AS id"
+    )
+
+
 def existing_ids(label: str) -> str:
     """Which of `$ids` are there, of a label."""
     return f"UNWIND $ids AS id MATCH (n:{name(label)} {{id: id}}) RETURN n.id AS id"
+
+
+def lock_policy() -> str:
+    """Finds a policy and makes others that change it wait: what is set anew is locked."""
+    return "MATCH (o:Policy {id: $policy}) SET o.name = o.name RETURN o.name AS name"
+
+
+def policy_name() -> str:
+    """The name of a policy."""
+    return "MATCH (o:Policy {id: $policy}) RETURN o.name AS name"
+
+
+def policy_versions() -> str:
+    """All versions of a policy, those that were corrected included, in the order recorded."""
+    return (
+        "MATCH (:Policy {id: $policy})-[:HAS_VERSION]->(v:PolicyVersion) "
+        "RETURN v.id AS id, v.version AS version, v.text AS text, v.valid_from AS valid_from, "
+        "v.valid_to AS valid_to, v.recorded_at AS recorded_at, "
+        "v.superseded_at AS superseded_at, v.corrected_by AS corrected_by "
+        "ORDER BY version, valid_from"
+    )
+
+
+def create_policy_version() -> str:
+    """A new version `$props` of a policy; one that is there already is refused by its id."""
+    return (
+        "MATCH (o:Policy {id: $policy}) CREATE (v:PolicyVersion) SET v = $props "
+        "CREATE (o)-[r:HAS_VERSION]->(v) SET r = $edge RETURN v.id AS id"
+    )
+
+
+def close_policy_version() -> str:
+    """A version's last day; its `content_hash` stays that of what its source said."""
+    return (
+        "MATCH (v:PolicyVersion {id: $id}) "
+        "SET v.valid_to = $valid_to, v.superseded_at = $recorded_at"
+    )
+
+
+def correct_policy_version() -> str:
+    """Marks a version as corrected by another; as-of reads pass it over."""
+    return (
+        "MATCH (v:PolicyVersion {id: $id}) "
+        "SET v.corrected_by = $corrected_by, v.superseded_at = $recorded_at"
+    )
+
+
+def record_change() -> str:
+    """A change event of `$props`."""
+    return "CREATE (e:ChangeEvent) SET e = $props"
+
+
+def change_events() -> str:
+    """The latest `$limit` changes of policies, of `$policy` alone where it is not null."""
+    return (
+        "MATCH (e:ChangeEvent) WHERE $policy IS NULL OR e.policy = $policy "
+        "RETURN e.recorded_at AS recorded_at, e.kind AS kind, e.version AS version, "
+        "e.previous AS previous, e.valid_from AS valid_from, e.fingerprint AS fingerprint "
+        "ORDER BY recorded_at DESC, version DESC LIMIT $limit"
+    )
+
+
+def overlapping_versions() -> str:
+    """Pairs of versions of one policy that are both in force on some day."""
+    return (
+        "MATCH (o:Policy)-[:HAS_VERSION]->(a:PolicyVersion) "
+        "MATCH (o)-[:HAS_VERSION]->(b:PolicyVersion) "
+        "WHERE a.id < b.id AND a.corrected_by IS NULL AND b.corrected_by IS NULL "
+        "AND a.valid_from <= coalesce(b.valid_to, '9999') "
+        "AND b.valid_from <= coalesce(a.valid_to, '9999') "
+        "RETURN o.id AS policy, a.id AS one, b.id AS other ORDER BY policy, one, other"
+    )
 
 
 def constraints(ontology: Ontology) -> list[str]:
@@ -130,6 +299,27 @@ def standing_constraints() -> str:
     return "SHOW CONSTRAINTS YIELD type, labelsOrTypes, properties"
 
 
+def standing_indexes() -> str:
+    """Name, labels, properties and state of the indexes there are."""
+    return "SHOW INDEXES YIELD name, labelsOrTypes, properties, state"
+
+
+def node_properties_in_use() -> str:
+    """Labels and the properties that their nodes have, each with its number."""
+    return (
+        "MATCH (n) UNWIND labels(n) AS name UNWIND keys(n) AS key "
+        "RETURN name, key, count(n) AS total"
+    )
+
+
+def relationship_properties_in_use() -> str:
+    """Types and the properties that their relationships have, each with its number."""
+    return (
+        "MATCH ()-[r]->() WITH r, type(r) AS name UNWIND keys(r) AS key "
+        "RETURN name, key, count(r) AS total"
+    )
+
+
 def labels_in_use() -> str:
     """Labels of the nodes there are, each with their number."""
     return "MATCH (n) UNWIND labels(n) AS label RETURN label AS name, count(n) AS total"
@@ -162,3 +352,45 @@ def record_migration() -> str:
         f"MERGE (n:{MIGRATION_LABEL} {{version: $version}}) "
         "SET n.name = $name, n.checksum = $checksum, n.applied_at = $applied_at"
     )
+
+
+def lock_constraint() -> str:
+    """Keeps the migration lock single."""
+    return (
+        f"CREATE CONSTRAINT {LOCK_LABEL.lower()}_name_unique IF NOT EXISTS "
+        f"FOR (n:{LOCK_LABEL}) REQUIRE n.name IS UNIQUE"
+    )
+
+
+def take_lock() -> str:
+    """Takes the migration lock for `$owner` if it is free or its time is over; else no row.
+
+    Writing comes first: it makes others wait before they read whose it is.
+    """
+    return "\n".join(
+        (
+            f"MERGE (n:{LOCK_LABEL} {{name: 'schema'}})",
+            "SET n.asked_by = $owner",
+            "WITH n WHERE n.owner IS NULL OR n.until < timestamp()",
+            "SET n.owner = $owner, n.until = timestamp() + $lease_ms",
+            "RETURN n.owner AS owner",
+        )
+    )
+
+
+def keep_lock() -> str:
+    """Prolongs the lock of `$owner`; no row where it is another's."""
+    return (
+        f"MATCH (n:{LOCK_LABEL} {{name: 'schema'}}) WHERE n.owner = $owner "
+        "SET n.until = timestamp() + $lease_ms RETURN n.owner AS owner"
+    )
+
+
+def release_lock() -> str:
+    """Takes the lock of `$owner` away, and nobody else's."""
+    return f"MATCH (n:{LOCK_LABEL} {{name: 'schema'}}) WHERE n.owner = $owner DELETE n"
+
+
+def lock_owner() -> str:
+    """Whose the lock is."""
+    return f"MATCH (n:{LOCK_LABEL} {{name: 'schema'}}) RETURN n.owner AS owner"

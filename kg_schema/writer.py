@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar, cast
 
 from neo4j import READ_ACCESS, WRITE_ACCESS, Driver, GraphDatabase, ManagedTransaction
 from neo4j.exceptions import DriverError, Neo4jError
@@ -12,6 +12,9 @@ from kg_schema.connection import GraphSettings, typed_error
 from kg_schema.engines import Engine, engine_of
 
 RETRY_S = 30.0
+
+Result = TypeVar("Result")
+Run = Callable[[str, Mapping[str, object]], list[dict[str, Any]]]
 
 
 class GraphWriter:
@@ -72,11 +75,52 @@ class GraphWriter:
         """
         return self._run(statement, parameters, what, WRITE_ACCESS)
 
+    def transact(self, work: Callable[[Run], Result], *, what: str) -> Result:
+        """Runs several statements as one: all of what they write is kept, or nothing.
+
+        Args:
+            work: Gets what runs a statement and returns its rows; run again where the server
+                says that the transaction may be.
+            what: What it does, for an error's text.
+
+        Raises:
+            GraphUnavailable: The server cannot be reached, or stays busy.
+            GraphQueryError: The server refuses a statement.
+        """
+
+        def managed(transaction: ManagedTransaction) -> Result:
+            def run(statement: str, parameters: Mapping[str, object]) -> list[dict[str, Any]]:
+                return transaction.run(cast("Any", statement), dict(parameters)).data()
+
+            return work(run)
+
+        try:
+            with self._driver.session(database=self.settings.database) as session:
+                return session.execute_write(managed)
+        except (OSError, DriverError, Neo4jError) as error:
+            raise typed_error(error, self.settings, what) from None
+
     def read(
         self, statement: str, parameters: Mapping[str, object] | None = None, *, what: str
     ) -> list[dict[str, Any]]:
         """Runs a bookkeeping read of `statements`; arguments and errors as `write`."""
         return self._run(statement, parameters, what, READ_ACCESS)[0]
+
+    def stream(
+        self, statement: str, parameters: Mapping[str, object], *, what: str
+    ) -> Iterator[dict[str, Any]]:
+        """The rows of a bookkeeping read one by one, for those that would fill the memory.
+
+        Nothing is retried, for a part may have been seen. Arguments and errors as `write`.
+        """
+        try:
+            with self._driver.session(
+                database=self.settings.database, default_access_mode=READ_ACCESS
+            ) as session:
+                for record in session.run(cast("Any", statement), dict(parameters)):
+                    yield record.data()
+        except (OSError, DriverError, Neo4jError) as error:
+            raise typed_error(error, self.settings, what) from None
 
     def administer(self, statement: str, *, what: str) -> None:
         """Runs a schema statement, which no transaction with writes in it may hold.

@@ -149,18 +149,55 @@ def _add_graph(commands: Subparsers) -> None:
     load = _command(verbs, "load", "Load files; a repeat writes nothing", "graph_load", "serve")
     load.add_argument("files", nargs="+", metavar="FILE", help="JSON Lines, CSV or a folder")
     load.add_argument("--source", default="", metavar="ID", help="who says it (default: the file)")
+    load.add_argument(
+        "--prune-source",
+        default="",
+        metavar="ID",
+        help="load as this source, and take back what it says no more: the files are all it says",
+    )
     load.add_argument("--mapping", type=Path, metavar="FILE", help="YAML that reads CSV columns")
-    load.add_argument("--dry-run", action="store_true", help="say what would change, write nothing")
+    summary = "Take back everything that a source says"
+    withdraw = _command(verbs, "withdraw", summary, "graph_withdraw", "serve")
+    withdraw.add_argument("source", metavar="ID", help="who says it")
+    for verb in (load, withdraw):
+        verb.add_argument("--dry-run", action="store_true", help="say what would change, no more")
     status = _command(verbs, "status", "Say what the graph holds", "graph_status", "serve")
     check = _command(verbs, "check", "Compare database and ontology", "graph_check", "serve")
-    for verb in (migrate, load, status, check):
+    draw = _command(verbs, "draw", "Draw the ontology as SVG", "graph_draw", "serve")
+    draw.add_argument("--out", type=Path, required=True, metavar="FILE", help="the SVG's path")
+    for verb in (migrate, load, withdraw, status, check, *_add_policy(verbs)):
         verb.add_argument(
             "--data",
             type=Path,
             metavar="DIR",
             help=f"a running server's folder (default: NEO4J_URI, else {DEFAULT_OUT / 'graph'})",
         )
+    for verb in (migrate, load, status, check, draw):
         verb.add_argument("--ontology", type=Path, metavar="FILE", help="an ontology of your own")
+
+
+def _add_policy(commands: Subparsers) -> tuple[argparse.ArgumentParser, ...]:
+    policy = commands.add_parser(
+        "policy", help="Change policies in time", description="Change policies in time."
+    )
+    verbs = policy.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    write = _command(verbs, "set", "Write a new version", "graph_policy_set", "serve")
+    write.add_argument("policy", metavar="POLICY_ID", help="such as PO_RETURN")
+    write.add_argument(
+        "--text-file", type=Path, required=True, metavar="FILE", help="what it says from then on"
+    )
+    write.add_argument(
+        "--valid-from",
+        default="",
+        metavar="DATE",
+        help="first day (default: today); the first day of a version corrects that one",
+    )
+    write.add_argument("--dry-run", action="store_true", help="say what would change, no more")
+    history = _command(verbs, "history", "Say all versions", "graph_policy_history", "serve")
+    history.add_argument("policy", metavar="POLICY_ID", help="such as PO_RETURN")
+    changes = _command(verbs, "changes", "Say the latest changes", "graph_policy_changes", "serve")
+    changes.add_argument("policy", nargs="?", default="", metavar="POLICY_ID", help="of one alone")
+    return write, history, changes
 
 
 def _add_serve(commands: Subparsers) -> None:

@@ -177,15 +177,53 @@ def graph_load(arguments: argparse.Namespace) -> int:
     from kg_schema import commands
     from kg_schema.load import LoadOptions
 
+    source, pruned = arguments.source, arguments.prune_source
+    if source and pruned and source != pruned:
+        raise InputError("--source names another", where=f"--prune-source {pruned}")
     return commands.load(
         say,
         _graph(arguments),
         [localise(each) for each in arguments.files],
-        source_id=arguments.source or Path(arguments.files[0]).name,
+        source_id=pruned or source or Path(arguments.files[0]).name,
         ontology=arguments.ontology,
         mapping=arguments.mapping,
-        options=LoadOptions(dry_run=arguments.dry_run),
+        options=LoadOptions(dry_run=arguments.dry_run, prune=bool(pruned)),
     )
+
+
+def graph_withdraw(arguments: argparse.Namespace) -> int:
+    """Takes back everything that a source says."""
+    from kg_schema import commands
+
+    return commands.withdraw(say, _graph(arguments), arguments.source, dry_run=arguments.dry_run)
+
+
+def graph_policy_set(arguments: argparse.Namespace) -> int:
+    """Writes a new version of a policy."""
+    from kg_schema import commands
+
+    return commands.policy_set(
+        say,
+        _graph(arguments),
+        arguments.policy,
+        arguments.text_file,
+        valid_from=arguments.valid_from,
+        dry_run=arguments.dry_run,
+    )
+
+
+def graph_policy_history(arguments: argparse.Namespace) -> int:
+    """Says all versions of a policy."""
+    from kg_schema import commands
+
+    return commands.policy_show(say, _graph(arguments), arguments.policy)
+
+
+def graph_policy_changes(arguments: argparse.Namespace) -> int:
+    """Says the latest changes of policies."""
+    from kg_schema import commands
+
+    return commands.policy_events(say, _graph(arguments), arguments.policy)
 
 
 def graph_status(arguments: argparse.Namespace) -> int:
@@ -193,6 +231,13 @@ def graph_status(arguments: argparse.Namespace) -> int:
     from kg_schema import commands
 
     return commands.status(say, _graph(arguments), ontology=arguments.ontology)
+
+
+def graph_draw(arguments: argparse.Namespace) -> int:
+    """Draws the ontology."""
+    from kg_schema import commands
+
+    return commands.draw(say, arguments.out, ontology=arguments.ontology)
 
 
 def graph_check(arguments: argparse.Namespace) -> int:

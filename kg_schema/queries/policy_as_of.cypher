@@ -10,6 +10,7 @@
 MATCH (o:Policy {topic: $topic})
 MATCH (o)-[r:HAS_VERSION]->(v:PolicyVersion)
 WHERE v.valid_from <= $to_date AND (v.valid_to IS NULL OR v.valid_to >= $from_date)
+  AND v.corrected_by IS NULL
 WITH o, r, v ORDER BY o.id, v.valid_from DESC LIMIT $limit
 RETURN 'Policy' AS subject_label, o.id AS subject_id, o.name AS subject_name,
   'HAS_VERSION' AS predicate,
@@ -22,6 +23,7 @@ UNION ALL
 MATCH (o:Policy {topic: $topic})
 MATCH (o)-[r:HAS_VERSION]->(v:PolicyVersion)
 WHERE v.valid_from <= $to_date AND (v.valid_to IS NULL OR v.valid_to >= $from_date)
+  AND v.corrected_by IS NULL
 WITH o, r, v ORDER BY o.id, v.valid_from DESC LIMIT $limit
 RETURN 'PolicyVersion' AS subject_label, v.id AS subject_id, v.name AS subject_name,
   'text' AS predicate, null AS object_label, null AS object_id, null AS object_name,

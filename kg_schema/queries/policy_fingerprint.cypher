@@ -5,6 +5,7 @@
 // yields: the text of policy versions in force, what policies and promotions cover and go with, what promotions give, every topic
 MATCH (o:Policy)-[r:HAS_VERSION]->(v:PolicyVersion)
 WHERE v.valid_from <= $as_of AND (v.valid_to IS NULL OR v.valid_to >= $as_of)
+  AND v.corrected_by IS NULL
 RETURN 'Policy' AS subject_label, o.id AS subject_id, o.name AS subject_name, 'text' AS predicate,
   null AS object_label, null AS object_id, null AS object_name,
   v.text AS value, 0 AS rank, null AS source, null AS valid_from, null AS valid_to

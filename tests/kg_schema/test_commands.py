@@ -16,7 +16,6 @@ from kg_schema.errors import InputError
 from kg_schema.load import LoadOptions
 from kg_schema.local import RunningServer
 from kg_schema.policies import fingerprint
-from kg_schema.writer import GraphWriter
 from tests.kg_schema.small_graph import EDGES, NODES, edge
 
 WriteRows = Callable[[str, list[Any]], Path]
@@ -45,28 +44,6 @@ def test_bad_rows_are_said(graph: GraphSettings, write_rows: WriteRows) -> None:
     file = write_rows("nodes.jsonl", [*NODES, {"label": "Product", "id": "P_9"}])
     commands.load(said.append, graph, [file], options=LoadOptions(bad_share=0.5))
     assert said[-1] == f"  nodes.jsonl:{len(NODES) + 1}: Product lacks name"
-
-
-def test_check_finds_what_drifted(graph: GraphSettings, writer: GraphWriter) -> None:
-    said: list[str] = []
-    writer.write(
-        "CREATE (:Stranger {id: 'x'})-[:KNOWS]->(:Product {id: 'P', name: 'a'})", what="drift"
-    )
-    writer.administer("DROP CONSTRAINT promotion_code_unique", what="drift")
-    try:
-        assert commands.check(said.append, graph) == 1
-    finally:
-        writer.administer(
-            "CREATE CONSTRAINT promotion_code_unique IF NOT EXISTS "
-            "FOR (n:Promotion) REQUIRE n.code IS UNIQUE",
-            what="mend",
-        )
-        writer.write("MATCH (n:Stranger) DETACH DELETE n", what="mend")
-    assert said == [
-        "no unique constraint on Promotion.code",
-        "label Stranger is not in the ontology",
-        "relationship KNOWS is not in the ontology",
-    ]
 
 
 def test_a_graph_is_found_by_folder_or_address(

@@ -1,0 +1,122 @@
+"""Lets one process at a time migrate a database, and outlives none that dies.
+
+The lock is a node with an owner and a time, by the server's clock, until which it holds. Its
+owner prolongs it every few seconds from a thread of its own, however long a statement takes;
+once a dead owner's time is over, the next one takes it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+import uuid
+from types import TracebackType
+
+from kg_schema import statements
+from kg_schema.connection import GraphQueryError, GraphSettings, GraphUnavailable
+from kg_schema.errors import DeskGraphError
+from kg_schema.writer import GraphWriter
+
+LEASE_S = 20.0
+BEAT_S = 5.0
+POLL_S = 0.25
+WAIT_S = 900.0
+# On the embedded engine the second of two who ask at once is refused; asking again is right.
+REFUSALS = 20
+
+logger = logging.getLogger(__name__)
+
+
+class MigrationLockError(DeskGraphError):
+    """Another process migrates this database, or took over from this one."""
+
+
+class MigrationLock:
+    """The right to migrate a database; a context manager.
+
+    Args:
+        settings: The database.
+        wait_s: Seconds to wait for another process that migrates.
+    """
+
+    def __init__(self, settings: GraphSettings, *, wait_s: float = WAIT_S) -> None:
+        self._settings = settings
+        self._wait_s = wait_s
+        self._given = {
+            "owner": f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}",
+            "lease_ms": int(LEASE_S * 1000),
+        }
+        self._done = threading.Event()
+        self._beat = threading.Thread(target=self._prolong, name="migration-lock", daemon=True)
+
+    def __enter__(self) -> MigrationLock:
+        with GraphWriter(self._settings) as writer:
+            writer.administer(statements.lock_constraint(), what="prepare the migration lock")
+            self._take(writer)
+        self._beat.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._done.set()
+        self._beat.join()
+        try:
+            with GraphWriter(self._settings) as writer:
+                writer.write(statements.release_lock(), self._given, what="release the lock")
+        except (GraphUnavailable, GraphQueryError) as failure:
+            # It ends by itself, and must not hide why the migration failed.
+            logger.warning("the migration lock holds for %.0f s more: %s", LEASE_S, failure)
+
+    def require(self, writer: GraphWriter) -> None:
+        """Makes sure that it is still ours: a process that was stopped for long may have lost it.
+
+        Raises:
+            MigrationLockError: Another process took over.
+            GraphUnavailable: The database cannot be reached.
+        """
+        if not writer.write(statements.keep_lock(), self._given, what="keep the lock")[0]:
+            raise MigrationLockError(
+                "another process took the migration over",
+                where=self._settings.address,
+                fix="run `deskgraph graph migrate` again",
+            )
+
+    def _take(self, writer: GraphWriter) -> None:
+        until = time.monotonic() + self._wait_s
+        refusals = 0
+        while True:
+            try:
+                if writer.write(statements.take_lock(), self._given, what="take the lock")[0]:
+                    return
+                refusals = 0
+            except GraphQueryError:
+                refusals += 1
+                if refusals >= REFUSALS:
+                    raise
+            if time.monotonic() >= until:
+                raise MigrationLockError(
+                    f"another process migrates it ({self._owner(writer)})",
+                    where=self._settings.address,
+                    fix="wait until it is done",
+                )
+            time.sleep(POLL_S)
+
+    def _owner(self, writer: GraphWriter) -> str:
+        rows = writer.read(statements.lock_owner(), what="read the lock")
+        return str(rows[0]["owner"]) if rows else "it has just ended"
+
+    def _prolong(self) -> None:
+        with GraphWriter(self._settings) as writer:
+            while not self._done.wait(BEAT_S):
+                try:
+                    writer.write(statements.keep_lock(), self._given, what="keep the lock")
+                except (GraphUnavailable, GraphQueryError) as failure:
+                    # The next beat, or `require`, tells whether it was lost.
+                    logger.warning("the migration lock was not prolonged: %s", failure)
