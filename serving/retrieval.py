@@ -29,6 +29,7 @@ LIMITS = {
     "solutions_by_symptom": 5,
 }
 DEFAULT_LIMIT = 60
+FAN_OUT = 6
 _LUCENE_SPECIAL = re.compile(r'([+\-!(){}\[\]^"~*?:\\/&|])')
 _STOP_LIST = (
     "a an and are as at be but by can do does for from get have how i if in is it me my not of on "
@@ -111,6 +112,7 @@ _BINDERS: dict[str, _Binder] = {
     "customer_id": lambda c: c.principal.customer_id,
     "entity_ids": lambda c: [*c.ids("Product", "Category", "Accessory"), *c.categories][:MAX_IDS],
     "error_code": lambda c: c.first("ErrorCode"),
+    "fan_out": lambda _: FAN_OUT,
     "feature_ids": lambda c: c.ids("Feature")[:MAX_IDS],
     "from_date": lambda c: min(c.as_of, c.period.start if c.period else c.as_of).isoformat(),
     "id": lambda c: c.first("Product") or next(iter(_public_ids(c)), None),

@@ -1,5 +1,7 @@
 """Every read template on the embedded engine and on Neo4j: the same facts."""
 
+from collections import Counter
+
 import pytest
 
 from kg_schema.client import GraphClient
@@ -15,7 +17,7 @@ READS = {
     "compatibility": {"accessory_id": "A_CH65", "product_id": "P_X200", "limit": 50},
     "compatible_accessories": {"product_id": "P_X200", "limit": 50},
     "customer_order": ORDER,
-    "neighbourhood": {"id": "P_X200", "limit": 50},
+    "neighbourhood": {"id": "P_X200", "fan_out": 20, "limit": 50},
     "order_policies": ORDER | {"topic": "return_window"},
     "order_warranty": ORDER,
     "policy_as_of": {
@@ -96,12 +98,16 @@ async def test_no_template_yields_personal_properties(client):
 
 async def test_the_neighbourhood_of_a_customer_or_an_order_is_not_read(client):
     for node_id in ("CU_0001", "O_100001"):
-        assert await client.read("neighbourhood", {"id": node_id, "limit": 50}, deadline_s=30) == []
+        given = READS["neighbourhood"] | {"id": node_id}
+        assert await client.read("neighbourhood", given, deadline_s=30) == []
 
 
 async def test_limits_bound_what_is_read(client):
-    rows = await client.read("neighbourhood", {"id": "P_X200", "limit": 2}, deadline_s=30)
-    assert sum(row.object_id is not None for row in rows) == 2
+    for bounds, most in (({"limit": 2}, 2), ({"fan_out": 1}, 1)):
+        rows = await client.read("neighbourhood", READS["neighbourhood"] | bounds, deadline_s=30)
+        kinds = Counter(row.predicate for row in rows if row.object_id)
+        assert max(kinds.values()) == 1 or "limit" in bounds
+        assert kinds.total() == most if "limit" in bounds else len(kinds) > 3
 
 
 async def test_order_warranty_adds_the_months_to_the_delivery_day(client):
