@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -194,11 +195,13 @@ async def test_nobody_reads_what_is_another_customers(
         await asyncio.gather(*(work() for _ in range(AT_ONCE)))
 
     seconds = time.monotonic() - began
+    lines = [
+        f"scope on {engine_server.engine}: {attempted.total():,} attempts, each with a control: "
+        f"{len(leaks)} foreign rows, {seconds:.1f} s; by template:",
+        *(f"  {name:<26} {count:>4} attempts" for name, count in sorted(attempted.items())),
+    ]
     with capsys.disabled():
-        print(f"\nscope on {engine_server.engine}: {attempted.total():,} attempts, each with a")
-        print(f"control, {len(leaks)} foreign rows, {seconds:.1f} s; by template:")
-        for name, count in sorted(attempted.items()):
-            print(f"  {name:<26} {count:>4} attempts {controlled[name]:>4} controls")
+        sys.stdout.write("\n" + "\n".join(lines) + "\n")
     assert leaks == []
     assert attempted == controlled
     assert attempted.total() >= LEAST_ATTEMPTS
