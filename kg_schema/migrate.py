@@ -17,7 +17,15 @@ from pathlib import Path
 
 from kg_schema import statements
 from kg_schema.connection import GraphUnavailable
-from kg_schema.engines import ArcadeHttp, Engine, Refused, search_indexes, search_statements
+from kg_schema.engines import (
+    ArcadeHttp,
+    Engine,
+    Refused,
+    search_indexes,
+    search_statements,
+    vector_indexes,
+    vector_statements,
+)
 from kg_schema.errors import DeskGraphError, InputError
 from kg_schema.ontology import Ontology
 from kg_schema.writer import GraphWriter
@@ -25,6 +33,7 @@ from kg_schema.writer import GraphWriter
 _FILE = re.compile(r"^(V\d{3,})__([a-z][a-z0-9_]*)\.cypher$")
 CONSTRAINTS = "R_constraints"
 SEARCH = "R_search"
+VECTORS = "R_vectors"
 
 
 class MigrationError(InputError):
@@ -108,9 +117,15 @@ def ontology_migrations(ontology: Ontology, engine: Engine) -> list[Migration]:
         for index in search_indexes(ontology)
         for statement in search_statements(engine, index)
     ]
+    vectors = [
+        statement
+        for vector_index in vector_indexes(ontology)
+        for statement in vector_statements(engine, vector_index)
+    ]
     return [
         _generated(CONSTRAINTS, "unique constraints", statements.constraints(ontology)),
         _generated(SEARCH, "full-text indexes", indexes),
+        _generated(VECTORS, "vector indexes", vectors),
     ]
 
 
@@ -193,7 +208,7 @@ def migrate(writer: GraphWriter, ontology: Ontology, folder: Path | None = None)
 
 
 def _apply(writer: GraphWriter, engine: Engine, migration: Migration) -> None:
-    if migration.version == SEARCH and engine is Engine.EMBEDDED:
+    if migration.version in (SEARCH, VECTORS) and engine is Engine.EMBEDDED:
         _apply_over_http(writer, migration)
         return
     for statement in migration.statements:

@@ -29,7 +29,15 @@ ANY = "any"
 MAX_ID_CHARACTERS = 200
 MAX_TEXT_CHARACTERS = 100_000
 # The loader's own bookkeeping on every node and relationship.
-BOOKKEEPING = ("source_ids", "content_hash", "loaded_at", "batch_id")
+BOOKKEEPING = (
+    "source_ids",
+    "content_hash",
+    "loaded_at",
+    "batch_id",
+    "embedding",
+    "embedding_model",
+)
+MAX_DIMENSIONS = 4_096
 
 IDENTIFIER = re.compile(r"^[A-Za-z][A-Za-z0-9_]*$")
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*\z", max_length=64)]
@@ -61,11 +69,19 @@ class Property(_Strict):
         return self
 
 
+class Embedding(_Strict):
+    """Which properties of a node make up the text that vector search finds it by."""
+
+    source: tuple[Identifier, ...] = Field(alias="from", min_length=1)
+    dimensions: int = Field(ge=1, le=MAX_DIMENSIONS)
+
+
 class Label(_Strict):
     """One kind of node."""
 
     properties: dict[Identifier, Property] = Field(default_factory=dict, validate_default=True)
     personal: bool = False
+    embedding: Embedding | None = None
 
     @field_validator("properties")
     @classmethod
@@ -76,6 +92,16 @@ class Label(_Strict):
             "name": Property(type="string", required=True),
             **{key: value for key, value in given.items() if key != "id"},
         }
+
+
+    @model_validator(mode="after")
+    def _embeds_its_own_text(self) -> Label:
+        for key in self.embedding.source if self.embedding else ():
+            if key not in self.properties or self.properties[key].type != "string":
+                raise ValueError(f"embedding is from {key}, which is no string property")
+        if self.embedding and self.personal:
+            raise ValueError("a personal label is found by its customer, never by an embedding")
+        return self
 
 
 class Ends(_Strict):
@@ -142,6 +168,12 @@ class Ontology(_Strict):
             found = tuple(key for key, kind in label.properties.items() if kind.searchable)
             if found:
                 yield name, found
+
+    def embedded(self) -> Iterator[tuple[str, Embedding]]:
+        """Labels that vector search covers."""
+        for name, label in self.labels.items():
+            if label.embedding is not None:
+                yield name, label.embedding
 
     def check_node(self, label: str, properties: Mapping[str, object]) -> dict[str, object]:
         """A node's properties, checked and in the types declared.

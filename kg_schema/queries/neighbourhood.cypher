@@ -11,7 +11,8 @@ MATCH (a:Product|Accessory|Category|Feature|Symptom|ErrorCode|Solution|Policy|Pr
 WHERE NOT EXISTS { MATCH (a)-[:ABOUT]->(:Customer|Order|Ticket) }
 UNWIND keys(a) AS key
 WITH a, key
-WHERE NOT key IN ['id', 'name', 'aliases', 'source_ids', 'content_hash', 'loaded_at', 'batch_id']
+WHERE NOT key IN ['id', 'name', 'aliases', 'source_ids', 'content_hash', 'loaded_at', 'batch_id',
+    'embedding', 'embedding_model']
   AND toStringOrNull(a[key]) IS NOT NULL
 RETURN labels(a)[0] AS subject_label, a.id AS subject_id, a.name AS subject_name,
   key AS predicate, null AS object_label, null AS object_id, null AS object_name,

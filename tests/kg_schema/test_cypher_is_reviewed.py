@@ -32,12 +32,18 @@ EXCEPTIONS = {
     ("kg_schema/recipes.py", "ALTER CURRENT USER SET PASSWORD FROM $old TO $new"),
     ("kg_schema/engines.py", "CREATE VERTEX TYPE {} IF NOT EXISTS"),
     ("kg_schema/engines.py", "CREATE PROPERTY {}.{} IF NOT EXISTS {}"),
+    ("kg_schema/engines.py", "CREATE PROPERTY {}.{} IF NOT EXISTS ARRAY_OF_FLOATS"),
     ("kg_schema/engines.py", "DROP INDEX {} IF EXISTS"),
     ("kg_schema/engines.py", "CREATE INDEX {} IF NOT EXISTS ON {} ({}{}) FULL_TEXT"),
+    (
+        "kg_schema/engines.py",
+        "CREATE INDEX {} IF NOT EXISTS ON {} ({}) LSM_VECTOR "
+        "METADATA {dimensions: {}, similarity: 'COSINE'}",
+    ),
 }
 # Of `statements`: what a statement's text may be put together from besides `name(…)`: the module's
-# own constants, and `keys`, which is joined of checked names.
-CONSTANT = re.compile(r"_?[A-Z][A-Z_]*(?:\.lower\(\)|\.format\(v='\w+'\))?|keys")
+# own constants, an integer, and `keys` and `texts`, which are joined of checked names.
+CONSTANT = re.compile(r"_?[A-Z][A-Z_]*(?:\.lower\(\)|\.format\(v='\w+'\))?|keys|texts|int\(dimensions\)")
 
 
 def literals(tree: ast.AST) -> Iterator[tuple[ast.expr, str]]:
