@@ -93,7 +93,6 @@ class Label(_Strict):
             **{key: value for key, value in given.items() if key != "id"},
         }
 
-
     @model_validator(mode="after")
     def _embeds_its_own_text(self) -> Label:
         for key in self.embedding.source if self.embedding else ():

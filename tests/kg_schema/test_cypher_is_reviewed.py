@@ -43,7 +43,9 @@ EXCEPTIONS = {
 }
 # Of `statements`: what a statement's text may be put together from besides `name(…)`: the module's
 # own constants, an integer, and `keys` and `texts`, which are joined of checked names.
-CONSTANT = re.compile(r"_?[A-Z][A-Z_]*(?:\.lower\(\)|\.format\(v='\w+'\))?|keys|texts|int\(dimensions\)")
+CONSTANT = re.compile(
+    r"_?[A-Z][A-Z_]*(?:\.lower\(\)|\.format\(v='\w+'\))?|keys|texts|int\(dimensions\)"
+)
 
 
 def literals(tree: ast.AST) -> Iterator[tuple[ast.expr, str]]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,34 +20,11 @@ from kg_schema.load import load_graph_files
 from kg_schema.ontology import load_ontology
 from kg_schema.writer import GraphWriter
 from tests.kg_schema.small_graph import edge, graph_digest
+from tests.kg_schema.stub_encoder import MODEL, Encoder, vector
 
 WriteRows = Callable[[str, list[Any]], Path]
-MODEL = "a-model@1"
-DIMENSIONS = 384
 ARTICLES = 400
 RECALL_BAR = 0.95
-
-
-def vector(text: str) -> list[float]:
-    """A direction that the text decides, near those of the texts that share its first word."""
-    centre, own = random.Random(text.split()[0]), random.Random(text)  # noqa: S311
-    mixed = [centre.gauss(0, 1) + 0.7 * own.gauss(0, 1) for _ in range(DIMENSIONS)]
-    length = math.hypot(*mixed)
-    return [number / length for number in mixed]
-
-
-class Encoder:
-    """Stands for a model: as the real one, it gives the same text the same unit vector."""
-
-    model = MODEL
-
-    def __init__(self, dimensions: int = DIMENSIONS) -> None:
-        self.dimensions = dimensions
-        self.texts: list[str] = []
-
-    def encode(self, texts: Sequence[str]) -> list[list[float]]:
-        self.texts.extend(texts)
-        return [vector(text)[: self.dimensions] for text in texts]
 
 
 def article(node_id: str, name: str, body: str = "words") -> dict[str, Any]:

@@ -16,12 +16,15 @@ import pytest
 
 from kg_schema.client import GraphClient
 from kg_schema.connection import GraphSettings
+from kg_schema.embeddings import embed_nodes
 from kg_schema.load import load_graph_files
 from kg_schema.ontology import load_ontology
 from kg_schema.templates import QueryTemplate, load_templates
+from kg_schema.writer import GraphWriter
 from tests.kg_schema.small_graph import edge
+from tests.kg_schema.stub_encoder import MODEL, Encoder, vector
 
-CUSTOMERS = 29
+CUSTOMERS = 27
 # On each engine, so 10,000 in all.
 LEAST_ATTEMPTS = 5_000
 AT_ONCE = 8
@@ -29,7 +32,7 @@ DEADLINE_S = 60.0
 MARK = re.compile(r"mark\d{3}x")
 Row = dict[str, Any]
 # Parameters that can name what is a customer's.
-AIMED = {"order_id", "query", "id", "entity_ids"}
+AIMED = {"order_id", "query", "vector", "id", "entity_ids"}
 SHARED = {"product_id": "P_HUB", "topic": "t", "error_code": "E1", "symptom_id": "SY_1"}
 
 
@@ -113,6 +116,8 @@ def parameters(template: QueryTemplate, caller: Person, target: Person | None) -
         "customer_id": caller.own["Customer"],
         "order_id": own["Order"],
         "query": f"{target.mark} words" if target else "words",
+        "vector": vector(target.mark if target else "A_PUBLIC"),
+        "model": MODEL,
         "id": list(own.values())[(caller.number + target.number) % 4] if target else "P_HUB",
         "product_ids": ["P_HUB", "P_OTHER", *own.values()],
         "promotion_ids": ["PR_1", "PR_2", *own.values()],
@@ -150,11 +155,14 @@ def aimed_at_everybody() -> list[tuple[QueryTemplate, Person, Person]]:
 
 
 @pytest.fixture
-def company(graph: GraphSettings, write_rows: Callable[[str, list[Any]], Path]) -> GraphSettings:
+def company(
+    graph: GraphSettings, writer: GraphWriter, write_rows: Callable[[str, list[Any]], Path]
+) -> GraphSettings:
     """Customers whose orders, notes and tickets all meet in one product."""
     rows = [*shared_rows(), *(row for person in PEOPLE for row in rows_of(person))]
     report = load_graph_files(write_rows("company.jsonl", rows), graph, source_id="scope")
     assert report.quarantined == 0
+    embed_nodes(writer, load_ontology(), MODEL, Encoder)
     return graph
 
 
