@@ -26,6 +26,9 @@ from kg_schema.errors import InputError
 
 BUILT_IN = "deskgraph"
 ANY = "any"
+# Personal labels that `any` reaches: the read templates leave out what is about them. A company's
+# own personal labels are reached only by relationships whose ends name them.
+GUARDED = frozenset({"Customer", "Order"})
 MAX_ID_CHARACTERS = 200
 MAX_TEXT_CHARACTERS = 100_000
 # The loader's own bookkeeping on every node and relationship.
@@ -134,6 +137,10 @@ class Relationship(_Strict):
             for ends in self.ends
         )
 
+    def names(self, label: str) -> bool:
+        """Whether one of its ends is this very label, and not any."""
+        return any(label in (*ends.start, *ends.end) for ends in self.ends)
+
 
 def _refuse_bookkeeping(properties: Mapping[str, Property]) -> None:
     if taken := sorted(set(properties) & set(BOOKKEEPING)):
@@ -201,6 +208,9 @@ class Ontology(_Strict):
                 raise ValueError(f"unknown label {label!r}")
         if not found.allows(start, end):
             raise ValueError(f"{kind} does not go from {start} to {end}")
+        for label in {start, end} & self.personal_labels - GUARDED:
+            if not found.names(label):
+                raise ValueError(f"{kind} does not name {label}, which is personal, as an end")
         return _checked(found.properties, properties, kind)
 
 

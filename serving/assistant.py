@@ -370,7 +370,8 @@ def _orders_known(path: _Path, plan: Plan, graph: GraphReader) -> bool:
     if not any(is_personal(graph.templates[name]) for name in plan.reads):
         return True
     orders = path.links.get("Order", [])
-    return all(path.facts.first(f"Order/{order.id}", "placed_on") for order in orders)
+    told = ("placed_on", "status")
+    return all(any(path.facts.first(f"Order/{o.id}", key) for key in told) for o in orders)
 
 
 def _by_label(links: Links) -> dict[str, list[EntityLink]]:
