@@ -147,9 +147,11 @@ def _add_graph(commands: Subparsers) -> None:
         )
     migrate = _command(verbs, "migrate", "Bring the schema up to date", "graph_migrate", "serve")
     load = _command(verbs, "load", "Load files; a repeat writes nothing", "graph_load", "serve")
-    load.add_argument("files", nargs="+", metavar="FILE", help="JSON Lines, CSV, documents or a folder")
+    load.add_argument("files", nargs="+", metavar="FILE", help="graph files or a folder of them")
     load.add_argument("--source", default="", metavar="ID", help="who says it (default: the file)")
-    load.add_argument("--mapping", type=Path, metavar="FILE", help="YAML that reads columns and documents")
+    load.add_argument(
+        "--mapping", type=Path, metavar="FILE", help="YAML that reads CSV, JSON, Markdown"
+    )
     load.add_argument("--dry-run", action="store_true", help="say what would change, write nothing")
     status = _command(verbs, "status", "Say what the graph holds", "graph_status", "serve")
     check = _command(verbs, "check", "Compare database and ontology", "graph_check", "serve")

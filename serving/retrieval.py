@@ -28,6 +28,8 @@ LIMITS = {
     "articles_by_topic": 20,
     "articles_by_vector": 3,
     "neighbourhood": 20,
+    "order_changes": 50,
+    "order_refund": 50,
     "solutions_by_error_code": 5,
     "solutions_by_symptom": 5,
 }
@@ -119,6 +121,7 @@ def escape_lucene(word: str) -> str:
 _Binder = Callable[[ReadContext], object]
 _BINDERS: dict[str, _Binder] = {
     "accessory_id": lambda c: c.first("Accessory"),
+    "available": lambda _: None,
     "as_of": lambda c: c.as_of.isoformat(),
     "customer_id": lambda c: c.principal.customer_id,
     "entity_ids": lambda c: [*c.ids("Product", "Category", "Accessory"), *c.categories][:MAX_IDS],

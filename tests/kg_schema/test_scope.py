@@ -18,13 +18,15 @@ from kg_schema.client import GraphClient
 from kg_schema.connection import GraphSettings
 from kg_schema.embeddings import embed_nodes
 from kg_schema.load import load_graph_files
+from kg_schema.migrate import migrate
 from kg_schema.ontology import load_ontology
 from kg_schema.templates import QueryTemplate, load_templates
 from kg_schema.writer import GraphWriter
 from tests.kg_schema.small_graph import edge
 from tests.kg_schema.stub_encoder import MODEL, Encoder, vector
 
-CUSTOMERS = 27
+ONTOLOGY = Path(__file__).parents[2] / "samples" / "mappings" / "tau_retail_ontology.yaml"
+CUSTOMERS = 24
 # On each engine, so 10,000 in all.
 LEAST_ATTEMPTS = 5_000
 AT_ONCE = 8
@@ -51,7 +53,7 @@ class Person:
         """Ids of what is theirs, by label."""
         return {
             label: f"{label[:2].upper()}_{self.mark}"
-            for label in ("Customer", "Order", "Article", "Ticket")
+            for label in ("Customer", "Order", "Article", "Ticket", "PaymentMethod")
         }
 
 
@@ -69,12 +71,16 @@ def rows_of(person: Person) -> Iterator[dict[str, Any]]:
     yield node("Order", own["Order"], placed_on="2026-02-01", status=mark)
     yield node("Article", own["Article"], topic="t", body=f"{mark} shared words")
     yield node("Ticket", own["Ticket"], summary=mark)
+    yield node("PaymentMethod", own["PaymentMethod"], source=mark, balance=1.0)
     at = {label: f"{label}/{node_id}" for label, node_id in own.items()}
     yield edge("PLACED", at["Customer"], at["Order"])
     yield edge("CONTAINS", at["Order"], "Product/P_HUB", quantity=1, price=9.5)
     for about in (at["Customer"], at["Order"], at["Ticket"], "Product/P_HUB"):
         yield edge("ABOUT", at["Article"], about)
     yield edge("ABOUT", "Article/A_HUB", at["Order"] if person.number == 0 else "Product/P_HUB")
+    yield edge("HAS_PAYMENT_METHOD", at["Customer"], at["PaymentMethod"])
+    yield edge("PAID_WITH", at["Order"], at["PaymentMethod"], amount=9.5)
+    yield edge("HAS_ITEM", at["Order"], "Variant/V_HUB", price=9.5)
     yield edge("OF", at["Ticket"], at["Order"])
     yield edge("OF", at["Ticket"], "Product/P_HUB")
     yield edge("RESOLVED_WITH", at["Ticket"], "Solution/S_1")
@@ -84,6 +90,8 @@ def shared_rows() -> Iterator[dict[str, Any]]:
     """What belongs to nobody, so that every public template has rows of its own to give."""
     yield node("Product", "P_HUB", category="C_1", price_eur=1.0, stock="in_stock")
     yield node("Product", "P_OTHER", category="C_1", price_eur=2.0, stock="in_stock")
+    yield node("Variant", "V_HUB", available=True, price=1.0, options=["size: L"])
+    yield edge("HAS_VARIANT", "Product/P_HUB", "Variant/V_HUB")
     yield node("Accessory", "A_1", kind="charger")
     yield node("Category", "C_1")
     yield node("Feature", "F_1", kind="protocol")
@@ -116,9 +124,10 @@ def parameters(template: QueryTemplate, caller: Person, target: Person | None) -
         "customer_id": caller.own["Customer"],
         "order_id": own["Order"],
         "query": f"{target.mark} words" if target else "words",
+        "available": None,
         "vector": vector(target.mark if target else "A_PUBLIC"),
         "model": MODEL,
-        "id": list(own.values())[(caller.number + target.number) % 4] if target else "P_HUB",
+        "id": list(own.values())[(caller.number + target.number) % 5] if target else "P_HUB",
         "product_ids": ["P_HUB", "P_OTHER", *own.values()],
         "promotion_ids": ["PR_1", "PR_2", *own.values()],
         "feature_ids": ["F_1", *own.values()],
@@ -160,9 +169,13 @@ def company(
 ) -> GraphSettings:
     """Customers whose orders, notes and tickets all meet in one product."""
     rows = [*shared_rows(), *(row for person in PEOPLE for row in rows_of(person))]
-    report = load_graph_files(write_rows("company.jsonl", rows), graph, source_id="scope")
+    ontology = load_ontology(ONTOLOGY)
+    migrate(writer, ontology)
+    report = load_graph_files(
+        write_rows("company.jsonl", rows), graph, source_id="scope", ontology=ontology
+    )
     assert report.quarantined == 0
-    embed_nodes(writer, load_ontology(), MODEL, Encoder)
+    embed_nodes(writer, ontology, MODEL, Encoder)
     return graph
 
 
@@ -231,7 +244,7 @@ async def test_absent_and_foreign_look_the_same(company: GraphSettings) -> None:
 
 def test_personal_labels_stand_in_no_template_but_behind_their_customer() -> None:
     """A segment that names a personal label outside the guard begins at the customer."""
-    personal = load_ontology().personal_labels
+    personal = load_ontology(ONTOLOGY).personal_labels
     assert personal
     for template in load_templates().values():
         body = "\n".join(line for line in template.text.splitlines() if line[:2] != "//")

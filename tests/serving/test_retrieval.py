@@ -89,8 +89,8 @@ def test_without_a_customer_personal_templates_are_left_out():
     anonymous = context(Principal.anonymous(), **EVERYTHING)
     templates = load_templates().values()
     personal = [template for template in templates if is_personal(template)]
-    assert len(personal) == 3
-    assert [bind(template, anonymous) for template in personal] == [None] * 3
+    assert len(personal) == 5
+    assert [bind(template, anonymous) for template in personal] == [None] * 5
 
 
 def test_a_period_widens_the_days_of_a_policy_read():
