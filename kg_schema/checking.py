@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from kg_schema import json_rows
 from kg_schema.csv_rows import CsvMapping, load_mapping, read_csv
 from kg_schema.errors import InputError
 from kg_schema.ontology import Ontology
@@ -29,6 +30,7 @@ MAX_BAD_ROWS = 100_000
 MAPPING_FILE = "mapping.yaml"
 ENDINGS = (".jsonl", ".csv")
 WRITTEN = -1
+ALL_ENDINGS = (*ENDINGS, *json_rows.ENDINGS)
 
 
 @dataclass(frozen=True)
@@ -43,49 +45,59 @@ class Source:
         """A file's rows, each with its place; a reason instead of a row that is bad."""
         if file.suffix == ".csv":
             return read_csv(file, file.name, self.ontology, self.mapping)
+        if file.suffix in json_rows.ENDINGS:
+            documents = self.mapping.documents if self.mapping else {}
+            return json_rows.read_document(
+                file, file.name, self.ontology, documents.get(file.name, ())
+            )
         return read_json_lines(file, file.name, self.ontology)
 
 
-def find_files(
-    paths: Sequence[str | Path], mapping: Path | None = None
-) -> tuple[list[Path], Path | None]:
-    """The graph files among files and folders, sorted, and the mapping file that goes with them.
+def open_source(
+    paths: Sequence[str | Path], ontology: Ontology, mapping: Path | None = None
+) -> Source:
+    """The graph files among files and folders, sorted, and the mapping that goes with them.
 
-    A folder stands for its `.jsonl` and `.csv` files; its `mapping.yaml` serves where no mapping
-    is given.
+    A folder stands for its `.jsonl` and `.csv` files and for the documents that the mapping names;
+    its `mapping.yaml` serves where no mapping is given.
 
     Raises:
-        InputError: A path is not there, or is no graph file, or a folder has none, or two files
-            have one name.
+        InputError: A path is not there, or is no graph file, or a folder has none, two files have
+            one name, or the mapping is none.
     """
+    given = list(map(Path, paths))
+    own = (path / MAPPING_FILE for path in given)
+    mapping = mapping or next((path for path in own if path.is_file()), None)
+    read = load_mapping(mapping) if mapping else None
+    documents = read.documents if read else {}
     found: list[Path] = []
-    for path in map(Path, paths):
+    for path in given:
         if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix in ENDINGS and p.is_file())
-            if not inside:
-                raise InputError("no .jsonl and no .csv files in it", where=str(path))
-            found.extend(inside)
-            if mapping is None and (path / MAPPING_FILE).is_file():
-                mapping = path / MAPPING_FILE
+            found.extend(_inside(path, documents))
         elif not path.is_file():
             raise InputError("no such file or folder", where=str(path))
-        elif path.suffix not in ENDINGS:
-            raise InputError("no graph file", where=str(path), fix="give .jsonl or .csv")
+        elif path.suffix not in ALL_ENDINGS:
+            raise InputError("no graph file", where=str(path), fix=f"give {', '.join(ALL_ENDINGS)}")
         else:
             found.append(path)
     names = [path.name for path in found]
     for name in names:
         if names.count(name) > 1:
             raise InputError("two files of this name", where=name, fix="load them one by one")
-    return found, mapping
+    return Source(tuple(found), ontology, read)
 
 
-def open_source(
-    paths: Sequence[str | Path], ontology: Ontology, mapping: Path | None = None
-) -> Source:
-    """The source of a load; arguments and errors as `find_files` and `load_mapping`."""
-    found, mapping_file = find_files(paths, mapping)
-    return Source(tuple(found), ontology, load_mapping(mapping_file) if mapping_file else None)
+def _inside(folder: Path, documents: Collection[str]) -> list[Path]:
+    inside = sorted(
+        path
+        for path in folder.iterdir()
+        if path.is_file() and (path.suffix in ENDINGS or path.name in documents)
+    )
+    if not inside:
+        raise InputError(
+            "no .jsonl and no .csv files in it, and none that a mapping names", where=str(folder)
+        )
+    return inside
 
 
 @dataclass

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kg_schema.errors import InputError
+from kg_schema.json_rows import DocumentMapping
 from kg_schema.ontology import Ontology, PropertyType
 from kg_schema.rows import Edge, Literal, Node, Place, Row, parse_triple, text_lines
 
@@ -56,7 +57,7 @@ class FileMapping(_Strict):
 
 
 class CsvMapping(_Strict):
-    """How a company's CSV files are read: file names and what their columns mean.
+    """How a company's own files are read: file names, and what their columns or values mean.
 
     In YAML:
 
@@ -67,9 +68,12 @@ class CsvMapping(_Strict):
             relationships:
               - {type: IN_CATEGORY, start: {label: Product, id: sku},
                  end: {label: Category, id: category}}
+
+    `documents` says the same of nested JSON and of Markdown, as `DocumentMapping` has it.
     """
 
-    files: dict[str, FileMapping]
+    files: dict[str, FileMapping] = Field(default_factory=dict)
+    documents: dict[str, tuple[DocumentMapping, ...]] = Field(default_factory=dict)
 
 
 def load_mapping(path: Path) -> CsvMapping:

@@ -86,6 +86,39 @@ def indexed_property(shown: str) -> str:
     return shown.removesuffix(" by item")
 
 
+@dataclass(frozen=True)
+class VectorIndex:
+    """A cosine index, read with `db.index.vector.queryNodes(name, …)` on both engines."""
+
+    name: str
+    label: str
+    dimensions: int
+
+
+def vector_indexes(ontology: Ontology) -> Iterator[VectorIndex]:
+    """The vector indexes of an ontology, `<label>_vector` each."""
+    for label, embedding in ontology.embedded():
+        yield VectorIndex(f"{label.lower()}_vector", label, embedding.dimensions)
+
+
+def vector_statements(engine: Engine, index: VectorIndex) -> list[str]:
+    """What makes a vector index anew; languages and the reason to drop as `search_statements`."""
+    if engine is Engine.NEO4J:
+        return [
+            statements.drop_index(index.name),
+            statements.vector_index(index.name, index.label, index.dimensions),
+        ]
+    label, made = statements.name(index.label), statements.name(index.name)
+    key = statements.EMBEDDING
+    return [
+        f"CREATE VERTEX TYPE {label} IF NOT EXISTS",
+        f"CREATE PROPERTY {label}.{key} IF NOT EXISTS ARRAY_OF_FLOATS",
+        f"DROP INDEX {made} IF EXISTS",
+        f"CREATE INDEX {made} IF NOT EXISTS ON {label} ({key}) LSM_VECTOR "
+        f"METADATA {{dimensions: {index.dimensions:d}, similarity: 'COSINE'}}",
+    ]
+
+
 class ArcadeHttp:
     """The embedded engine's HTTP side, for the few things that its Bolt side refuses."""
 

@@ -17,7 +17,15 @@ from pathlib import Path
 
 from kg_schema import statements
 from kg_schema.connection import GraphUnavailable
-from kg_schema.engines import ArcadeHttp, Engine, Refused, search_indexes, search_statements
+from kg_schema.engines import (
+    ArcadeHttp,
+    Engine,
+    Refused,
+    search_indexes,
+    search_statements,
+    vector_indexes,
+    vector_statements,
+)
 from kg_schema.errors import DeskGraphError, InputError
 from kg_schema.migration_lock import MigrationLock
 from kg_schema.ontology import Ontology
@@ -26,6 +34,7 @@ from kg_schema.writer import GraphWriter
 _FILE = re.compile(r"^(V\d{3,})__([a-z][a-z0-9_]*)\.cypher$")
 CONSTRAINTS = "R_constraints"
 SEARCH = "R_search"
+VECTORS = "R_vectors"
 
 
 class MigrationError(InputError):
@@ -109,9 +118,15 @@ def ontology_migrations(ontology: Ontology, engine: Engine) -> list[Migration]:
         for index in search_indexes(ontology)
         for statement in search_statements(engine, index)
     ]
+    vectors = [
+        statement
+        for vector_index in vector_indexes(ontology)
+        for statement in vector_statements(engine, vector_index)
+    ]
     return [
         _generated(CONSTRAINTS, "unique constraints", statements.constraints(ontology)),
         _generated(SEARCH, "full-text indexes", indexes),
+        _generated(VECTORS, "vector indexes", vectors),
     ]
 
 
@@ -206,7 +221,7 @@ def _apply_all(
 
 
 def _apply(writer: GraphWriter, engine: Engine, migration: Migration) -> None:
-    if migration.version == SEARCH and engine is Engine.EMBEDDED:
+    if migration.version in (SEARCH, VECTORS) and engine is Engine.EMBEDDED:
         _apply_over_http(writer, migration)
         return
     for statement in migration.statements:

@@ -26,10 +26,21 @@ from kg_schema.errors import InputError
 
 BUILT_IN = "deskgraph"
 ANY = "any"
+# Personal labels that `any` reaches: the read templates leave out what is about them. A company's
+# own personal labels are reached only by relationships whose ends name them.
+GUARDED = frozenset({"Customer", "Order"})
 MAX_ID_CHARACTERS = 200
 MAX_TEXT_CHARACTERS = 100_000
 # The loader's own bookkeeping on every node and relationship.
-BOOKKEEPING = ("source_ids", "content_hash", "loaded_at", "batch_id")
+BOOKKEEPING = (
+    "source_ids",
+    "content_hash",
+    "loaded_at",
+    "batch_id",
+    "embedding",
+    "embedding_model",
+)
+MAX_DIMENSIONS = 4_096
 
 IDENTIFIER = re.compile(r"^[A-Za-z][A-Za-z0-9_]*$")
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*\z", max_length=64)]
@@ -61,11 +72,19 @@ class Property(_Strict):
         return self
 
 
+class Embedding(_Strict):
+    """Which properties of a node make up the text that vector search finds it by."""
+
+    source: tuple[Identifier, ...] = Field(alias="from", min_length=1)
+    dimensions: int = Field(ge=1, le=MAX_DIMENSIONS)
+
+
 class Label(_Strict):
     """One kind of node."""
 
     properties: dict[Identifier, Property] = Field(default_factory=dict, validate_default=True)
     personal: bool = False
+    embedding: Embedding | None = None
 
     @field_validator("properties")
     @classmethod
@@ -76,6 +95,15 @@ class Label(_Strict):
             "name": Property(type="string", required=True),
             **{key: value for key, value in given.items() if key != "id"},
         }
+
+    @model_validator(mode="after")
+    def _embeds_its_own_text(self) -> Label:
+        for key in self.embedding.source if self.embedding else ():
+            if key not in self.properties or self.properties[key].type != "string":
+                raise ValueError(f"embedding is from {key}, which is no string property")
+        if self.embedding and self.personal:
+            raise ValueError("a personal label is found by its customer, never by an embedding")
+        return self
 
 
 class Ends(_Strict):
@@ -108,6 +136,10 @@ class Relationship(_Strict):
             (ANY in ends.start or start in ends.start) and (ANY in ends.end or end in ends.end)
             for ends in self.ends
         )
+
+    def names(self, label: str) -> bool:
+        """Whether one of its ends is this very label, and not any."""
+        return any(label in (*ends.start, *ends.end) for ends in self.ends)
 
 
 def _refuse_bookkeeping(properties: Mapping[str, Property]) -> None:
@@ -143,6 +175,12 @@ class Ontology(_Strict):
             if found:
                 yield name, found
 
+    def embedded(self) -> Iterator[tuple[str, Embedding]]:
+        """Labels that vector search covers."""
+        for name, label in self.labels.items():
+            if label.embedding is not None:
+                yield name, label.embedding
+
     def check_node(self, label: str, properties: Mapping[str, object]) -> dict[str, object]:
         """A node's properties, checked and in the types declared.
 
@@ -170,6 +208,9 @@ class Ontology(_Strict):
                 raise ValueError(f"unknown label {label!r}")
         if not found.allows(start, end):
             raise ValueError(f"{kind} does not go from {start} to {end}")
+        for label in {start, end} & self.personal_labels - GUARDED:
+            if not found.names(label):
+                raise ValueError(f"{kind} does not name {label}, which is personal, as an end")
         return _checked(found.properties, properties, kind)
 
 

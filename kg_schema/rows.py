@@ -19,13 +19,14 @@ _REFERENCE = re.compile(r"^\s*(?:([A-Za-z][A-Za-z0-9_]*)[/ ]\s*)?(\S(?:.*\S)?)\s
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a row stands; lines count from 1."""
+    """Where a row stands: a line, from 1, or, in a nested document, the keys that lead to it."""
 
     file: str
     line: int
+    item: str = ""
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}"
+        return f"{self.file}:{self.item or self.line}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,8 @@ class BadRow:
 
     def as_json(self) -> dict[str, object]:
         """As a line of the quarantine file."""
-        return {"file": self.place.file, "line": self.place.line, "reason": self.reason}
+        where = {"item": self.place.item} if self.place.item else {"line": self.place.line}
+        return {"file": self.place.file, **where, "reason": self.reason}
 
 
 Row = Node | Edge | Literal

@@ -14,6 +14,8 @@ MIGRATION_LABEL = "SchemaMigration"
 LOCK_LABEL = "MigrationLock"
 # Labels of ours that no ontology names.
 INTERNAL_LABELS = frozenset({MIGRATION_LABEL, LOCK_LABEL})
+EMBEDDING = "embedding"
+EMBEDDING_MODEL = "embedding_model"
 
 # A row is written only where it is new, differs, or is news from this source; so a second equal
 # load writes nothing. The list stays sorted because the source goes in at its place.
@@ -281,6 +283,40 @@ def full_text_index(index: str, label: str, properties: Sequence[str]) -> str:
     keys = ", ".join(f"n.{name(key)}" for key in properties)
     return (
         f"CREATE FULLTEXT INDEX {name(index)} IF NOT EXISTS FOR (n:{name(label)}) ON EACH [{keys}]"
+    )
+
+
+def vector_index(index: str, label: str, dimensions: int) -> str:
+    """A cosine index over the embeddings of a label's nodes."""
+    return (
+        f"CREATE VECTOR INDEX {name(index)} IF NOT EXISTS FOR (n:{name(label)}) ON (n.{EMBEDDING}) "
+        f"OPTIONS {{indexConfig: {{`vector.dimensions`: {int(dimensions)}, "
+        "`vector.similarity_function`: 'cosine'}}"
+    )
+
+
+def unembedded(label: str, properties: Sequence[str]) -> str:
+    """Ids after `$after` and texts of `$limit` nodes that `$model` has not embedded."""
+    texts = ", ".join(f"n.{name(key)}" for key in properties)
+    return (
+        f"MATCH (n:{name(label)}) WHERE n.id > $after "
+        f"AND coalesce(n.{EMBEDDING_MODEL}, '') <> $model "
+        f"RETURN n.id AS id, [{texts}] AS texts ORDER BY n.id LIMIT $limit"
+    )
+
+
+def store_embeddings(label: str) -> str:
+    """Writes `$rows` of {id, vector} to nodes, and which model made them; returns how many.
+
+    A changed row loses both again: `merge_nodes` puts its properties in the place of all others.
+    """
+    return "\n".join(
+        (
+            "UNWIND $rows AS row",
+            f"MATCH (n:{name(label)} {{id: row.id}})",
+            f"SET n.{EMBEDDING} = row.vector, n.{EMBEDDING_MODEL} = $model",
+            "RETURN count(n) AS written",
+        )
     )
 
 

@@ -147,7 +147,7 @@ def _add_graph(commands: Subparsers) -> None:
         )
     migrate = _command(verbs, "migrate", "Bring the schema up to date", "graph_migrate", "serve")
     load = _command(verbs, "load", "Load files; a repeat writes nothing", "graph_load", "serve")
-    load.add_argument("files", nargs="+", metavar="FILE", help="JSON Lines, CSV or a folder")
+    load.add_argument("files", nargs="+", metavar="FILE", help="graph files or a folder of them")
     load.add_argument("--source", default="", metavar="ID", help="who says it (default: the file)")
     load.add_argument(
         "--prune-source",
@@ -155,7 +155,9 @@ def _add_graph(commands: Subparsers) -> None:
         metavar="ID",
         help="load as this source, and take back what it says no more: the files are all it says",
     )
-    load.add_argument("--mapping", type=Path, metavar="FILE", help="YAML that reads CSV columns")
+    load.add_argument(
+        "--mapping", type=Path, metavar="FILE", help="YAML that reads CSV, JSON, Markdown"
+    )
     summary = "Take back everything that a source says"
     withdraw = _command(verbs, "withdraw", summary, "graph_withdraw", "serve")
     withdraw.add_argument("source", metavar="ID", help="who says it")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any, Protocol
 
 from pydantic import BaseModel
@@ -63,6 +64,10 @@ async def open_answerer(settings: ServerSettings, manifest: dict[str, Any]) -> A
         Assistant.open,
         settings.model,
         graph,
-        AssistantSettings(queue_size=settings.queue_size, max_batch=settings.max_batch),
+        AssistantSettings(
+            queue_size=settings.queue_size,
+            max_batch=settings.max_batch,
+            encoder=Path(settings.encoder) if settings.encoder else None,
+        ),
     )
     return TicketAnswerer(assistant)

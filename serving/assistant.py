@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +20,7 @@ from kg_schema.client import (
     GraphTimeout,
     GraphUnavailable,
 )
+from kg_schema.embeddings import TextEncoder
 from serving.answering import abstention, answer_text, compose, evidence
 from serving.batching import Batcher
 from serving.composition import Composition
@@ -33,6 +35,7 @@ from serving.contracts import (
 )
 from serving.dates import resolve_period
 from serving.decision import counts, decide, problem_type_of
+from serving.embedding import SentenceEncoder
 from serving.facts import FactSet
 from serving.intent import IntentModel
 from serving.knowledge import Knowledge, KnowledgeCache
@@ -58,12 +61,15 @@ class AssistantSettings:
         queue_size: Tickets that may wait for the intent model.
         max_batch: Tickets of one call of the intent model. 1 unless told: an int8 graph scales over
             its batch, so that company would shift a ticket's scores, and gains next to nothing.
+        encoder: Folder of the sentence encoder that embedded the graph's articles; None for
+            none, and articles are found by their words alone.
     """
 
     graph_deadline_s: float = 5.0
     catalogue_ttl_s: float = 30.0
     queue_size: int = 64
     max_batch: int = 1
+    encoder: Path | None = None
 
 
 class IntentClassifier(Protocol):
@@ -112,6 +118,7 @@ class Assistant:
         graph: Reader of the graph; None for none, and every answer then abstains.
         settings: Patience and freshness.
         plans: What each intent takes to answer; the package's own where None.
+        encoder: Embeds questions, so that articles are found by their meaning too; None for none.
     """
 
     def __init__(
@@ -120,9 +127,11 @@ class Assistant:
         graph: GraphReader | None,
         settings: AssistantSettings | None = None,
         plans: Plans | None = None,
+        encoder: TextEncoder | None = None,
     ) -> None:
         self._classifier = classifier
         self._graph = graph
+        self._encoder = encoder
         self._settings = settings or AssistantSettings()
         self._plans = plans or default_plans()
         self._knowledge = KnowledgeCache(graph, self._settings.catalogue_ttl_s) if graph else None
@@ -142,10 +151,12 @@ class Assistant:
         """Opens a sealed model directory and, with its first read, the graph.
 
         Raises:
-            ManifestError: The directory is not whole, or is no intent model that can be served.
+            ManifestError: The directory, or the encoder's, is not whole, or no model to be served.
         """
         graph = GraphClient(graph_settings) if graph_settings else None
-        return cls(IntentModel(model_dir), graph, settings)
+        folder = settings.encoder if settings else None
+        encoder = SentenceEncoder(folder) if folder else None
+        return cls(IntentModel(model_dir), graph, settings, encoder=encoder)
 
     async def close(self) -> None:
         """Finishes what waits for the model and closes the graph's connections."""
@@ -301,6 +312,10 @@ class Assistant:
         self, path: _Path, plan: Plan, knowledge: Knowledge, graph: GraphReader
     ) -> AnswerText:
         context = self._context(path, plan, knowledge)
+        if self._encoder is not None and "articles_by_vector" in plan.reads:
+            with path.timed("embed"):
+                (vector,) = await asyncio.to_thread(self._encoder.encode, [path.text])
+            context = replace(context, vector=vector, vector_model=self._encoder.model)
         with path.timed("read"):
             path.facts = await read_facts(
                 graph, plan.reads, context, self._settings.graph_deadline_s
@@ -355,7 +370,8 @@ def _orders_known(path: _Path, plan: Plan, graph: GraphReader) -> bool:
     if not any(is_personal(graph.templates[name]) for name in plan.reads):
         return True
     orders = path.links.get("Order", [])
-    return all(path.facts.first(f"Order/{order.id}", "placed_on") for order in orders)
+    told = ("placed_on", "status")
+    return all(any(path.facts.first(f"Order/{o.id}", key) for key in told) for o in orders)
 
 
 def _by_label(links: Links) -> dict[str, list[EntityLink]]:

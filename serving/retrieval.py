@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Protocol
 
+from kg_schema.budget import within_budget
 from kg_schema.client import FactRow
+from kg_schema.fusion import fuse
 from kg_schema.templates import QueryTemplate
 from serving.catalogue import stems
 from serving.contracts import EntityLink
@@ -24,11 +26,19 @@ LIMITS = {
     "alternatives": 3,
     "articles_by_text": 3,
     "articles_by_topic": 20,
+    "articles_by_vector": 3,
     "neighbourhood": 20,
+    "order_changes": 50,
+    "order_refund": 50,
     "solutions_by_error_code": 5,
     "solutions_by_symptom": 5,
 }
 DEFAULT_LIMIT = 60
+FAN_OUT = 6
+# Two ways to find the same thing: their rows become one ranking.
+SEARCHES = ("articles_by_text", "articles_by_vector")
+# A language model's reader pays by the token: what is told of a neighbourhood is bounded.
+NEIGHBOURHOOD_TOKENS = 600
 _LUCENE_SPECIAL = re.compile(r'([+\-!(){}\[\]^"~*?:\\/&|])')
 _STOP_LIST = (
     "a an and are as at be but by can do does for from get have how i if in is it me my not of on "
@@ -67,6 +77,8 @@ class ReadContext:
         principal: Who asks.
         links: Linked entities by label, best first.
         categories: Categories of the linked products.
+        vector: The text's embedding; None where nothing can make one.
+        vector_model: Id of what made it.
     """
 
     text: str
@@ -76,6 +88,8 @@ class ReadContext:
     principal: Principal
     links: Mapping[str, Sequence[EntityLink]]
     categories: tuple[str, ...] = ()
+    vector: Sequence[float] | None = None
+    vector_model: str | None = None
 
     def ids(self, *labels: str) -> list[str]:
         """Ids linked for these labels."""
@@ -107,13 +121,16 @@ def escape_lucene(word: str) -> str:
 _Binder = Callable[[ReadContext], object]
 _BINDERS: dict[str, _Binder] = {
     "accessory_id": lambda c: c.first("Accessory"),
+    "available": lambda _: None,
     "as_of": lambda c: c.as_of.isoformat(),
     "customer_id": lambda c: c.principal.customer_id,
     "entity_ids": lambda c: [*c.ids("Product", "Category", "Accessory"), *c.categories][:MAX_IDS],
     "error_code": lambda c: c.first("ErrorCode"),
+    "fan_out": lambda _: FAN_OUT,
     "feature_ids": lambda c: c.ids("Feature")[:MAX_IDS],
     "from_date": lambda c: min(c.as_of, c.period.start if c.period else c.as_of).isoformat(),
     "id": lambda c: c.first("Product") or next(iter(_public_ids(c)), None),
+    "model": lambda c: c.vector_model,
     "order_id": lambda c: c.first("Order"),
     "product_id": lambda c: c.first("Product"),
     "product_ids": lambda c: c.ids("Product")[:MAX_IDS] or None,
@@ -122,6 +139,7 @@ _BINDERS: dict[str, _Binder] = {
     "symptom_id": lambda c: c.first("Symptom"),
     "to_date": lambda c: max(c.as_of, c.period.end if c.period else c.as_of).isoformat(),
     "topic": lambda c: c.topic,
+    "vector": lambda c: c.vector,
 }
 
 
@@ -168,15 +186,18 @@ async def read_facts(
         GraphTimeout: The deadline passed.
         GraphQueryError: The graph refused a query.
     """
-    calls = [(name, bind(graph.templates[name], context)) for name in names]
+    bound = ((name, bind(graph.templates[name], context)) for name in names)
+    calls = {name: parameters for name, parameters in bound if parameters is not None}
     rows = await asyncio.gather(
-        *(
-            graph.read(name, parameters, deadline_s=deadline_s)
-            for name, parameters in calls
-            if parameters is not None
-        )
+        *(graph.read(name, parameters, deadline_s=deadline_s) for name, parameters in calls.items())
     )
-    return FactSet(row for part in rows for row in part)
+    parts = dict(zip(calls, rows, strict=True))
+    if all(search in parts for search in SEARCHES):
+        fused = fuse([parts.pop(search) for search in SEARCHES], LIMITS[SEARCHES[0]])
+        parts = {SEARCHES[0]: fused, **parts}
+    if "neighbourhood" in parts:
+        parts["neighbourhood"] = within_budget(parts["neighbourhood"], NEIGHBOURHOOD_TOKENS)
+    return FactSet(row for part in parts.values() for row in part)
 
 
 def overlap(text: str, other: str) -> float:

@@ -46,6 +46,8 @@ class ServerSettings:
             says no and requests are still answered: what a load balancer needs to look away.
         grace_s: Seconds that running requests get after the listeners have closed.
         lifeline: Stop when standard input closes, so that a server never outlives its parent.
+        encoder: Folder of the sentence encoder that embedded the graph's articles; empty for none
+            (articles are then found by their words alone).
     """
 
     model: Path
@@ -63,6 +65,7 @@ class ServerSettings:
     drain_s: float = 0.0
     grace_s: float = 20.0
     lifeline: bool = False
+    encoder: str = ""
 
     def __post_init__(self) -> None:
         for name in ("threads", "queue_size", "max_batch", "max_instances", "max_body_bytes"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from components.finetune.base import find_base
+from components.base_model import find_base
 from components.training import Lora, TrainResult, TrainSpec, run_training
 from components.training.checkpoint import content_digest
 

@@ -1,4 +1,4 @@
-"""Brings the graph to its schema and loads a company's graph files into it."""
+"""Brings the graph to its schema, loads a company's graph files and embeds its articles."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from components.base_model import MINILM, find_base
+from components.load_graph.encoder import encoder_id, open_encoder
 from components.storage import localise, output_file
 from kg_schema.client import GraphClient, GraphSettings
+from kg_schema.embeddings import embed_nodes
+from kg_schema.errors import InputError
 from kg_schema.load import LoadReport, load_graph_files
 from kg_schema.migrate import migrate
-from kg_schema.ontology import load_ontology
+from kg_schema.ontology import Ontology, load_ontology
 from kg_schema.policies import fingerprint
 from kg_schema.writer import GraphWriter
 
@@ -30,11 +34,15 @@ class GraphLoad:
         report: Counts and rates of the load.
         migrations: Versions of the schema's migrations applied now.
         fingerprint: Digest over policies, promotions and topics as they are today.
+        encoder: Id of the model of the embeddings; empty where none was to be had.
+        embedded: Embeddings written now.
     """
 
     report: LoadReport
     migrations: tuple[str, ...]
     fingerprint: str
+    encoder: str = ""
+    embedded: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -42,17 +50,21 @@ class GraphLoad:
             **self.report.as_json(),
             "migrations": list(self.migrations),
             "fingerprint": self.fingerprint,
+            "encoder": self.encoder,
+            "embedded": self.embedded,
         }
 
 
-def load_graph(graph: str, graph_uri: str, out: str) -> GraphLoad:
-    """Migrates the graph and loads its files; a second identical load writes nothing.
+def load_graph(graph: str, graph_uri: str, out: str, encoder: str = MINILM) -> GraphLoad:
+    """Migrates the graph, loads its files, embeds articles; a second identical load writes nothing.
 
     Args:
         graph: Location of a folder or file of graph data; it names the source too. A folder may
             hold the company's own `ontology.yaml`, and a `mapping.yaml` for its CSV files.
         graph_uri: Bolt address; user, password and database come from the environment.
         out: Location of the report, a JSON file.
+        encoder: Base encoder of the embeddings: `minilm`, or where its folder is. Where it is not
+            to be had, articles are found by their words alone, and the log and the report say so.
 
     Raises:
         InputError: The data cannot be read, too many rows are bad, or there is no address.
@@ -67,7 +79,8 @@ def load_graph(graph: str, graph_uri: str, out: str) -> GraphLoad:
         with GraphWriter(settings) as writer:
             migrated = migrate(writer, ontology)
         report = load_graph_files(files, settings, source_id=source_name(graph), ontology=ontology)
-        done = GraphLoad(report, migrated.applied, _fingerprint(settings))
+        model, embedded = _embed(settings, ontology, encoder)
+        done = GraphLoad(report, migrated.applied, _fingerprint(settings), model, embedded)
         report_path.write_text(json.dumps(done.as_json(), indent=2) + "\n", encoding="utf-8")
     logger.info(
         "%s: %d nodes at %.0f/s, %d relationships at %.0f/s, %d written, %d quarantined",
@@ -80,6 +93,19 @@ def load_graph(graph: str, graph_uri: str, out: str) -> GraphLoad:
         report.quarantined,
     )
     return done
+
+
+def _embed(settings: GraphSettings, ontology: Ontology, encoder: str) -> tuple[str, int]:
+    """Embeds what is new or has changed; returns the model's id and how many that were."""
+    if not any(ontology.embedded()):
+        return "", 0
+    try:
+        model = encoder_id(encoder, find_base(encoder))
+    except InputError as error:
+        logger.warning("articles are found by their words alone: %s", error)
+        return "", 0
+    with GraphWriter(settings) as writer:
+        return model, embed_nodes(writer, ontology, model, lambda: open_encoder(encoder))
 
 
 def source_name(location: str) -> str:

@@ -3,9 +3,11 @@
 // param query: string 1..2000  Lucene query text, escaped by the caller
 // param limit: integer 1..50
 // returns: facts
-// yields: body and topic of each article, best match first
+// yields: body of each article, best match first; none that is about a customer, order or ticket
 CALL db.index.fulltext.queryNodes('article_text', $query) YIELD node, score
-WITH node AS t, score ORDER BY score DESC LIMIT $limit
+WITH node AS t, score
+WHERE NOT EXISTS { MATCH (t)-[:ABOUT]->(:Customer|Order|Ticket) }
+WITH t, score ORDER BY score DESC LIMIT $limit
 RETURN 'Article' AS subject_label, t.id AS subject_id, t.name AS subject_name,
   'body' AS predicate, null AS object_label, null AS object_id, null AS object_name,
   t.body AS value, toInteger(-1000 * score) AS rank,

@@ -14,12 +14,18 @@ class Fault(StrEnum):
     NONE = "forward"
     HANG = "hang"
     RESET = "reset"
+    SLOW = "slow"
+    REFUSE = "refuse"
+
+
+TRICKLE_S = 0.2
 
 
 class FaultyProxy:
     """Forwards to a server on loopback; `fault` may be changed at any time.
 
-    HANG takes connections and bytes and passes none on; RESET closes every connection.
+    HANG takes connections and bytes and passes none on; RESET closes every connection; SLOW
+    passes one byte on every 0.2 s; REFUSE listens no more, once `refuse` was awaited.
     """
 
     def __init__(self, port: int) -> None:
@@ -44,9 +50,24 @@ class FaultyProxy:
             self._moving.set()
 
     async def __aenter__(self) -> FaultyProxy:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port: int = self._server.sockets[0].getsockname()[1]
+        self.port = 0
+        await self.listen()
         return self
+
+    async def listen(self) -> None:
+        """Listens, on the port it had if it had one."""
+        self.fault = Fault.NONE
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def refuse(self) -> None:
+        """Closes the port and every connection: whoever comes is refused."""
+        self.fault = Fault.REFUSE
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
 
     async def __aexit__(
         self,
@@ -77,6 +98,19 @@ class FaultyProxy:
             await self._moving.wait()
             if self.fault is Fault.RESET:
                 raise ConnectionResetError
+            if self.fault is Fault.SLOW:
+                await self._trickle(data, sink)
+                continue
             sink.write(data)
             await sink.drain()
         raise ConnectionResetError
+
+    async def _trickle(self, data: bytes, sink: asyncio.StreamWriter) -> None:
+        for place in range(len(data)):
+            if self.fault is not Fault.SLOW:
+                sink.write(data[place:])
+                break
+            sink.write(data[place : place + 1])
+            await sink.drain()
+            await asyncio.sleep(TRICKLE_S)
+        await sink.drain()

@@ -139,7 +139,7 @@ async def test_a_slow_query_ends_at_its_deadline(graph: GraphSettings) -> None:
         assert await reader.raw_rows("names", deadline_s=20) == []
 
 
-@pytest.mark.parametrize("fault", [Fault.HANG, Fault.RESET])
+@pytest.mark.parametrize("fault", [Fault.HANG, Fault.RESET, Fault.SLOW, Fault.REFUSE])
 @pytest.mark.parametrize("connected", [False, True])
 async def test_a_server_in_trouble_ends_typed_inside_the_deadline(
     graph: GraphSettings, engine_server: RunningServer, fault: Fault, connected: bool
@@ -151,13 +151,19 @@ async def test_a_server_in_trouble_ends_typed_inside_the_deadline(
         if connected:
             await reader.raw_rows("names", deadline_s=20)
         proxy.fault = fault
+        if fault is Fault.REFUSE:
+            await proxy.refuse()
         began = time.monotonic()
         with pytest.raises((GraphTimeout, GraphUnavailable)) as caught:
             await reader.raw_rows("names", deadline_s=1.0)
-        assert time.monotonic() - began < 1.0 + SLACK_S
+        with pytest.raises((GraphTimeout, GraphUnavailable)):
+            await reader.probe(deadline_s=0.5)
+        assert time.monotonic() - began < 1.5 + SLACK_S
         assert isinstance(caught.value, DeskGraphError)
-        if fault is Fault.HANG:
+        if fault in (Fault.HANG, Fault.SLOW):
             assert isinstance(caught.value, GraphTimeout)
+        if fault is Fault.REFUSE:
+            await proxy.listen()
         proxy.fault = Fault.NONE
         assert await reader.raw_rows("names", deadline_s=20) == []
 
@@ -216,6 +222,77 @@ async def test_the_breaker_spares_a_server_that_is_down_and_tries_again(
         assert reader.breaker_state is BreakerState.HALF_OPEN
         assert await reader.raw_rows("names", deadline_s=20) == []
         assert reader.breaker_state is BreakerState.CLOSED
+
+
+async def test_a_trial_that_fails_opens_the_breaker_again_and_is_the_only_one(
+    graph: GraphSettings, engine_server: RunningServer
+) -> None:
+    now = [0.0]
+    breaker = CircuitBreaker(threshold=1, rest_s=10, clock=lambda: now[0])
+    async with (
+        FaultyProxy(port_of(engine_server)) as proxy,
+        client(through(graph, proxy.port), breaker=breaker) as reader,
+    ):
+        proxy.fault = Fault.HANG
+        with pytest.raises(GraphTimeout):
+            await reader.raw_rows("names", deadline_s=0.2)
+        now[0] = 10.0
+        before = proxy.connections
+        calls = (reader.raw_rows("names", deadline_s=0.3) for _ in range(5))
+        errors = await asyncio.gather(*calls, return_exceptions=True)
+        assert sorted(type(error).__name__ for error in errors) == [
+            "GraphTimeout",
+            *["GraphUnavailable"] * 4,
+        ]
+        assert proxy.connections <= before + 1
+        assert reader.breaker_state is BreakerState.OPEN
+        now[0] = 20.0
+        proxy.fault = Fault.NONE
+        assert await reader.raw_rows("names", deadline_s=20) == []
+        assert reader.breaker_state is BreakerState.CLOSED
+
+
+async def test_a_probe_is_remembered_for_two_seconds(
+    graph: GraphSettings, engine_server: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        FaultyProxy(port_of(engine_server)) as proxy,
+        client(through(graph, proxy.port)) as reader,
+    ):
+        first = await reader.probe(deadline_s=20)
+        proxy.fault = Fault.HANG
+        began = time.monotonic()
+        assert await reader.probe(deadline_s=0.3) is first
+        assert time.monotonic() - began < 0.1
+        monkeypatch.setattr("kg_schema.client.PROBE_FRESH_S", 0.0)
+        with pytest.raises(GraphTimeout):
+            await reader.probe(deadline_s=0.3)
+
+
+async def test_a_pool_with_nothing_left_makes_callers_wait_no_longer_than_their_deadline(
+    graph: GraphSettings, engine_server: RunningServer
+) -> None:
+    breaker = CircuitBreaker(threshold=100)
+    async with FaultyProxy(port_of(engine_server)) as proxy:
+        settings = replace(through(graph, proxy.port), pool_size=2)
+        async with client(settings, breaker=breaker) as reader:
+            await asyncio.gather(*(reader.raw_rows("names", deadline_s=20) for _ in range(6)))
+            assert proxy.connections <= 2
+            proxy.fault = Fault.HANG
+            holders = [
+                asyncio.create_task(reader.raw_rows("names", deadline_s=1.5)) for _ in range(2)
+            ]
+            await asyncio.sleep(0.1)
+            began = time.monotonic()
+            waiting = (reader.raw_rows("names", deadline_s=0.4) for _ in range(8))
+            errors = await asyncio.gather(*waiting, return_exceptions=True)
+            assert time.monotonic() - began < 0.4 + SLACK_S
+            assert {type(error) for error in errors} == {GraphTimeout}
+            assert proxy.connections <= 2, "nobody opened one beyond the bound"
+            held = await asyncio.gather(*holders, return_exceptions=True)
+            assert {type(error) for error in held} <= {GraphTimeout, GraphUnavailable}
+            proxy.fault = Fault.NONE
+            assert await reader.raw_rows("names", deadline_s=20) == []
 
 
 async def test_a_caller_that_goes_away_gives_the_trial_back() -> None:

@@ -32,7 +32,7 @@ def test_load_status_and_check(graph: GraphSettings, write_rows: WriteRows) -> N
     said.clear()
     assert commands.status(said.append, graph) == 0
     text = "\n".join(said)
-    assert "3 applied, 0 pending" in text
+    assert "4 applied, 0 pending" in text
     assert "Product                       2" in text
     said.clear()
     assert commands.check(said.append, graph) == 0

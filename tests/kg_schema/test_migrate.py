@@ -57,7 +57,7 @@ def test_each_is_applied_once(writer: GraphWriter, folder: Path) -> None:
     assert {"battery_mah", "weight_g", "topic"} <= _indexed(writer)
     again = migrate(writer, load_ontology(), folder)
     assert again.applied == ()
-    assert again.unchanged == ("R_constraints", "R_search", "V001", "V900")
+    assert again.unchanged == ("R_constraints", "R_search", "R_vectors", "V001", "V900")
 
 
 def test_a_changed_file_is_refused_and_nothing_applied(writer: GraphWriter, folder: Path) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 import pytest
 
 from kg_schema.client import FactRow, GraphSettings
+from kg_schema.embeddings import embed_nodes
 from kg_schema.load import load_graph_files
 from kg_schema.local import RunningServer
 from kg_schema.migrate import migrate
@@ -12,6 +13,7 @@ from kg_schema.writer import GraphWriter
 from serving.catalogue import Catalogue
 from serving.linking import Linker
 from tests.graph_server import started
+from tests.kg_schema.stub_encoder import MODEL, Encoder
 from tests.serving.small_graph import NODES, node_rows, relationship_rows
 
 
@@ -24,6 +26,8 @@ def load_small_graph(server: RunningServer, folder) -> GraphSettings:
         writer.write("MATCH (n) WHERE NOT n:SchemaMigration DETACH DELETE n", what="empty")
         migrate(writer, load_ontology())
     load_graph_files(folder, settings, source_id="small")
+    with GraphWriter(settings) as writer:
+        embed_nodes(writer, load_ontology(), MODEL, Encoder)
     return settings
 
 

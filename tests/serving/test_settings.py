@@ -30,10 +30,10 @@ def test_every_setting_is_an_argument_and_an_environment_name():
         "DESKGRAPH_THREADS": "3", "DESKGRAPH_QUEUE_SIZE": "4", "DESKGRAPH_MAX_BATCH": "5",
         "DESKGRAPH_MAX_INSTANCES": "6", "DESKGRAPH_MAX_BODY_BYTES": "7",
         "DESKGRAPH_DEADLINE_S": "8.5", "DESKGRAPH_DRAIN_S": "9", "DESKGRAPH_GRACE_S": "10",
-        "DESKGRAPH_LIFELINE": "true",
+        "DESKGRAPH_LIFELINE": "true", "DESKGRAPH_ENCODER": "e",
     }  # fmt: skip
     expected = ServerSettings(
-        Path("m"), "bolt://h:1", "n", "::1", 1, 2, 3, 4, 5, 6, 7, 8.5, 9.0, 10.0, True
+        Path("m"), "bolt://h:1", "n", "::1", 1, 2, 3, 4, 5, 6, 7, 8.5, 9.0, 10.0, True, "e"
     )
     assert parse_settings([], values) == expected
     arguments = [

@@ -12,8 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from components.base_model import MINILM_SHA256, find_base
 from components.finetune import FinetuneSettings, finetune_model
-from components.finetune.base import MINILM_SHA256, find_base
 from components.launch import LaunchError
 from components.model_dir import read_model_manifest
 from components.training.checkpoint import is_whole

@@ -25,6 +25,8 @@ def test_the_sample_company_loads_and_a_second_time_writes_nothing(
     first = load_graph("samples:graph", graph_server.uri, str(tmp_path / "first.json"))
     again = load_graph("samples:graph", graph_server.uri, str(tmp_path / "again.json"))
     assert again.report.written == 0
+    assert first.encoder == again.encoder == "all-MiniLM-L6-v2@53aa51172d14"
+    assert again.embedded == 0
     assert again.report.quarantined == 0
     assert again.report.nodes.total > 2_000
     assert again.fingerprint == first.fingerprint

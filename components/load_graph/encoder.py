@@ -1,0 +1,124 @@
+"""The fixed base encoder in ONNX: exported once a machine, for articles and for questions alike.
+
+It is never the champion, which changes: an article embedded by one model and a question by another
+have nothing to say to each other.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+from components.base_model import MINILM, WEIGHTS, find_base
+from serving.embedding import (
+    CONFIG_FILE,
+    GRAPH_FILE,
+    HIDDEN,
+    KIND,
+    TOKENIZER_FILE,
+    EncoderConfig,
+    SentenceEncoder,
+)
+from serving.manifest import file_sha256, write_manifest
+
+MINILM_NAME = "all-MiniLM-L6-v2"
+MAX_LENGTH = 256  # what the sentence encoder was trained with
+OPSET = 17
+INPUTS = ("input_ids", "attention_mask")
+
+
+def encoder_id(base_model: str, folder: Path) -> str:
+    """Name and weights of an encoder: `all-MiniLM-L6-v2@53aa51172d14`."""
+    name = MINILM_NAME if base_model == MINILM else folder.name
+    return f"{name}@{file_sha256(folder / WEIGHTS)[:12]}"
+
+
+def open_encoder(base_model: str, cache: Path | None = None) -> SentenceEncoder:
+    """Opens the exported encoder of a base model, exporting it on the first call.
+
+    Args:
+        base_model: `minilm`, a location, or `owner/name` on the Hub.
+        cache: Where exported encoders are kept; the user's cache by default.
+
+    Raises:
+        InputError: The base model is not to be had, or is no encoder.
+        ManifestError: What was exported before is not whole.
+    """
+    base = find_base(base_model)
+    model = encoder_id(base_model, base)
+    folder = (cache or _cache()) / f"encoder-{model}"
+    if not folder.is_dir():
+        _export(base, model, folder)
+    return SentenceEncoder(folder)
+
+
+def _cache() -> Path:
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "deskgraph"
+
+
+def _export(base: Path, model: str, folder: Path) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as work:
+        made = Path(work) / "encoder"
+        made.mkdir()
+        config = _write_graph(base, made / GRAPH_FILE, model)
+        shutil.copyfile(base / TOKENIZER_FILE, made / TOKENIZER_FILE)
+        (made / CONFIG_FILE).write_text(config.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        write_manifest(made, KIND, model=model)
+        try:
+            made.rename(folder)
+        except OSError:
+            # Another process exported it meanwhile; its files are the same.
+            if not folder.is_dir():
+                raise
+
+
+def _write_graph(base: Path, path: Path, model: str) -> EncoderConfig:
+    import torch
+    from transformers import AutoModel
+
+    encoder: Any = AutoModel.from_pretrained(base, trust_remote_code=False).eval()
+    encoder.set_attn_implementation("eager")
+
+    class Hidden(torch.nn.Module):
+        """The encoder's last hidden state alone: [texts, tokens, width]."""
+
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+            hidden: torch.Tensor = encoder(
+                input_ids=input_ids, attention_mask=attention_mask
+            ).last_hidden_state
+            return hidden
+
+    pad = encoder.config.pad_token_id or 0
+    # Padding and two rows, so that neither is taken for a constant.
+    ids = torch.full((2, 8), 1 if pad == 0 else 0, dtype=torch.long)
+    mask = torch.ones_like(ids)
+    ids[1, 5:], mask[1, 5:] = pad, 0
+    dynamic = {name: {0: "batch", 1: "sequence"} for name in (*INPUTS, HIDDEN)}
+    wrapper = Hidden()
+    wrapper.encoder = encoder
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            wrapper.eval(),
+            (ids, mask),
+            str(path),
+            input_names=list(INPUTS),
+            output_names=[HIDDEN],
+            dynamic_axes=dynamic,
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    longest = getattr(encoder.config, "max_position_embeddings", MAX_LENGTH)
+    return EncoderConfig(
+        model=model,
+        dimensions=encoder.config.hidden_size,
+        max_length=min(MAX_LENGTH, longest),
+        pad_token_id=pad,
+        inputs=INPUTS,
+    )
