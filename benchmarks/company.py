@@ -253,9 +253,8 @@ def _edges(
         ("COMPATIBLE_WITH", "Accessory", 15, "Product", drawn),
         ("HAS_SYMPTOM", "Product", 15, "Symptom", drawn),
         ("INDICATES", "Symptom", 2, "ErrorCode", evenly),
-        ("RESOLVED_BY", "Symptom", 8, "Solution", evenly),
+        ("RESOLVED_BY", "Symptom", 12, "Solution", evenly),
         ("RESOLVED_BY", "ErrorCode", 4, "Solution", evenly),
-        ("APPLIES_TO", "Solution", 10, "Product", drawn),
         ("COVERS", "Policy", 4, "Category", evenly),
         ("COVERS", "Promotion", 10, "Product", drawn),
         ("ABOUT", "Article", 2, "Product", drawn),
@@ -264,6 +263,9 @@ def _edges(
     ):
         starts = each(start, times)
         yield kind, start, end, starts, draw(end, starts)
+    # Every second solution is general; the others are for some products alone.
+    special = np.repeat(np.arange(0, counts["Solution"], 2), 20)
+    yield "APPLIES_TO", "Solution", "Product", special, drawn("Product", special)
     yield "HAS_STEP", "Solution", "Step", each("Solution", STEPS_PER_SOLUTION), each("Step")
     versions = each("PolicyVersion")
     yield "HAS_VERSION", "Policy", "PolicyVersion", versions // VERSIONS_PER_POLICY, versions

@@ -282,7 +282,11 @@ def _as_of(_: Company, generator: np.random.Generator) -> dict[str, object]:
 
 # What each template is asked: the popular far more often, as customers do.
 DRAWS: Mapping[str, Draw] = {
-    TWO_HOP: lambda c, g: {"symptom_id": _symptom(c, g), "product_id": None, "limit": 10},
+    TWO_HOP: lambda c, g: {
+        "symptom_id": _symptom(c, g),
+        "product_id": _product(c, g),
+        "limit": 20,
+    },
     "alternatives": lambda c, g: {"product_id": _product(c, g), "limit": 5},
     "articles_by_text": lambda _, g: {"query": f"battery drains {g.integers(0, 90)}", "limit": 10},
     "articles_by_topic": lambda c, g: {
