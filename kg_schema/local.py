@@ -25,7 +25,7 @@ from pathlib import Path
 from kg_schema.connection import GraphSettings
 from kg_schema.engines import Engine, Refused
 from kg_schema.errors import DeskGraphError, InputError
-from kg_schema.recipes import LOOPBACK, Recipe, recipe_for
+from kg_schema.recipes import LOOPBACK, Memory, Recipe, recipe_for
 
 READY_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 30.0
@@ -106,7 +106,7 @@ class _Record:
 
 
 def start_server(
-    engine: str | Engine, data_dir: str | Path, port: int = 0, *, heap_mb: int = 1024
+    engine: str | Engine, data_dir: str | Path, port: int = 0, *, memory: Memory | None = None
 ) -> RunningServer:
     """Starts the server of a data folder, or gives back the one that runs there.
 
@@ -114,7 +114,7 @@ def start_server(
         engine: `embedded` (nothing but pip needed) or `neo4j` (Community; wants Java and Maven).
         data_dir: Folder for its data; made if absent.
         port: Bolt port; 0 takes a free one. The embedded engine takes the port after it too.
-        heap_mb: Most memory of the server's heap.
+        memory: Most memory it may take.
 
     Raises:
         InputError: The engine is unknown, its parts are missing, the port is taken, or the
@@ -138,7 +138,7 @@ def start_server(
                     f"a server of this folder runs already, on {running.uri}", where=str(folder)
                 )
             return running
-        return _start(recipe_for(kind), folder, port, heap_mb)
+        return _start(recipe_for(kind), folder, port, memory or Memory())
 
 
 def attach(data_dir: str | Path) -> RunningServer | None:
@@ -186,13 +186,13 @@ def _running(folder: Path) -> RunningServer | None:
     return server
 
 
-def _start(recipe: Recipe, folder: Path, port: int, heap_mb: int) -> RunningServer:
+def _start(recipe: Recipe, folder: Path, port: int, memory: Memory) -> RunningServer:
     password = _password(folder)
     home = folder / "data"
     home.mkdir(exist_ok=True)
     for attempt in range(PORT_ATTEMPTS):
         chosen = _free_ports(port, recipe.ports)
-        command = recipe.prepare(home, chosen, folder / "password", heap_mb)
+        command = recipe.prepare(home, chosen, folder / "password", memory)
         process = _spawn(command, home, folder / "server.log")
         record = _Record(engine=recipe.engine.value, pid=process.pid, port=chosen)
         _write_private(folder / "server.json", json.dumps(asdict(record)))

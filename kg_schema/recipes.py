@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tempfile
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -36,6 +37,19 @@ POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
 """
 
 
+@dataclass(frozen=True)
+class Memory:
+    """Most memory that a server may take.
+
+    Args:
+        heap_mb: Java's heap.
+        page_cache_mb: What Neo4j keeps of its files; the embedded engine has none of its own.
+    """
+
+    heap_mb: int = 1024
+    page_cache_mb: int = 512
+
+
 class Recipe(ABC):
     """One engine's way to a running server.
 
@@ -52,7 +66,7 @@ class Recipe(ABC):
     log: str = ""
 
     @abstractmethod
-    def prepare(self, home: Path, port: int, password_file: Path, heap_mb: int) -> list[str]:
+    def prepare(self, home: Path, port: int, password_file: Path, memory: Memory) -> list[str]:
         """Writes what the server reads at its start and returns its command line.
 
         Raises:
@@ -75,7 +89,7 @@ class EmbeddedRecipe(Recipe):
     username = "root"
     ports = 2
 
-    def prepare(self, home: Path, port: int, password_file: Path, heap_mb: int) -> list[str]:
+    def prepare(self, home: Path, port: int, password_file: Path, memory: Memory) -> list[str]:
         """Its settings all travel as system properties; the password by its file's path."""
         found = importlib.util.find_spec("arcadedb_embedded")
         if found is None or found.origin is None:
@@ -105,7 +119,7 @@ class EmbeddedRecipe(Recipe):
         }
         return [
             str(package / "jre" / "bin" / "java"),
-            f"-Xmx{heap_mb}m",
+            f"-Xmx{memory.heap_mb}m",
             "--enable-native-access=ALL-UNNAMED",
             "--add-modules=jdk.incubator.vector",
             "--add-opens=java.base/java.util.concurrent.atomic=ALL-UNNAMED",
@@ -136,7 +150,7 @@ class Neo4jRecipe(Recipe):
     ports = 1
     log = "logs/neo4j.log"
 
-    def prepare(self, home: Path, port: int, password_file: Path, heap_mb: int) -> list[str]:
+    def prepare(self, home: Path, port: int, password_file: Path, memory: Memory) -> list[str]:
         """Fetches the jars once a machine; writes neo4j.conf."""
         libraries = neo4j_libraries()
         conf = home / "conf"
@@ -148,14 +162,14 @@ class Neo4jRecipe(Recipe):
             "server.https.enabled": "false",
             "dbms.usage_report.enabled": "false",
             "initial.dbms.default_database": "deskgraph",
-            "server.memory.pagecache.size": f"{max(64, heap_mb // 2)}m",
+            "server.memory.pagecache.size": f"{memory.page_cache_mb}m",
         }
         lines = "".join(f"{key}={value}\n" for key, value in settings.items())
         (conf / "neo4j.conf").write_text(lines, encoding="utf-8")
         opens = ("java.nio", "java.io", "sun.nio.ch")
         return [
             "java",
-            f"-Xmx{heap_mb}m",
+            f"-Xmx{memory.heap_mb}m",
             *(f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in opens),
             "-cp",
             str(libraries / "*"),

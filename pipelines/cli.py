@@ -248,10 +248,27 @@ def _add_models(commands: Subparsers) -> None:
 
 
 def _add_bench(commands: Subparsers) -> None:
-    parser = _command(commands, "bench", "Measure a table and draw it", "bench", "train")
-    parser.add_argument("name", choices=("answers",), help="which table")
-    parser.add_argument("--run", type=Path, default=DEFAULT_OUT, metavar="DIR", help="a run's out")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where it goes")
+    summary = "Measure a table and draw it"
+    bench = commands.add_parser("bench", help=summary, description=f"{summary}.")
+    tables = bench.add_subparsers(title="tables", metavar="TABLE", required=True)
+    answers = _command(
+        tables, "answers", "Answers without and with the graph", "bench_answers", "train"
+    )
+    answers.add_argument(
+        "--run", type=Path, default=DEFAULT_OUT, metavar="DIR", help="a run's --out"
+    )
+    graph = _command(
+        tables, "graph", "Loading and reading a large graph, on each engine", "bench_graph", "train"
+    )
+    graph.add_argument(
+        "--engine", choices=("neo4j", "embedded"), action="append", help="only this one"
+    )
+    graph.add_argument(
+        "--nodes", type=int, action="append", help="size of a company (default: 10k, 100k, 1M)"
+    )
+    graph.add_argument("--quick", action="store_true", help="a smoke run, not to be quoted")
+    for table in (answers, graph):
+        table.add_argument("--out", type=Path, required=True, metavar="DIR", help="where it goes")
 
 
 if __name__ == "__main__":

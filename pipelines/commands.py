@@ -257,13 +257,24 @@ def _graph(arguments: argparse.Namespace) -> GraphSettings:
     return find_graph(data_dir=arguments.data or DEFAULT_OUT / "graph")
 
 
-def bench(arguments: argparse.Namespace) -> int:
-    """Measures a table."""
+def bench_answers(arguments: argparse.Namespace) -> int:
+    """Measures the answers table."""
+    return _bench("answers", arguments.out, run=arguments.run)
+
+
+def bench_graph(arguments: argparse.Namespace) -> int:
+    """Measures the graph table."""
+    chosen = {"engines": arguments.engine} if arguments.engine else {}
+    sizes = arguments.nodes or ()
+    return _bench("graph", arguments.out, sizes=sizes, quick=arguments.quick, **chosen)
+
+
+def _bench(name: str, out: Path, **options: Any) -> int:
     from importlib import import_module
 
     # The tables stand above the pipelines and are looked up by name alone.
-    table = import_module(f"benchmarks.{arguments.name}")
-    result = getattr(table, f"bench_{arguments.name}")(arguments.run, arguments.out)
+    table = import_module(f"benchmarks.{name}")
+    result = getattr(table, f"bench_{name}")(out=out, **options)
     say((result.parent / table.TABLE_NAME).read_text(encoding="utf-8").rstrip())
     say(f"wrote {result}")
     return 0

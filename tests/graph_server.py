@@ -14,7 +14,7 @@ from kg_schema.load import load_graph_files
 from kg_schema.local import RunningServer, start_server
 from kg_schema.migrate import migrate
 from kg_schema.ontology import load_ontology
-from kg_schema.recipes import neo4j_libraries, neo4j_missing
+from kg_schema.recipes import Memory, neo4j_libraries, neo4j_missing
 from kg_schema.writer import GraphWriter
 
 SAMPLE_GRAPH = Path(__file__).parents[1] / "samples" / "data" / "graph"
@@ -26,7 +26,9 @@ def started(engine: str, factory: pytest.TempPathFactory) -> Iterator[RunningSer
     with pytest.MonkeyPatch.context() as patch:
         # Compiles quickly rather than well: a test's server lives for a minute.
         patch.setenv("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
-        server = start_server(engine, factory.mktemp(f"graph-{engine}"), heap_mb=512)
+        server = start_server(
+            engine, factory.mktemp(f"graph-{engine}"), memory=Memory(heap_mb=512, page_cache_mb=256)
+        )
     try:
         yield server
     finally:
