@@ -25,11 +25,11 @@ from kg_schema.rows import (
     content_hash,
     read_json_lines,
 )
+from kg_schema.spool import Kind, Spool
 
 MAX_BAD_ROWS = 100_000
 MAPPING_FILE = "mapping.yaml"
 ENDINGS = (".jsonl", ".csv")
-WRITTEN = -1
 ALL_ENDINGS = (*ENDINGS, *json_rows.ENDINGS)
 
 
@@ -102,32 +102,25 @@ def _inside(folder: Path, documents: Collection[str]) -> list[Path]:
 
 @dataclass
 class Checked:
-    """What a check found out.
+    """What a check found out; the rows to write lie in the spool.
 
     Attributes:
-        pending: Identity and content hash of each row; what is written has WRITTEN instead. So its
-            keys stay all that the files say.
+        hashes: Content hash of each good row by its identity: all that the files say.
         outside: Identities of nodes that stand in the database alone and that a row ends at.
-        literals: Nodes made of triples, which stand in no row of their own.
         nodes: How many nodes there are to write.
         edges: How many relationships there are to write.
         lines: How many rows were read.
         duplicates: Rows that only repeat another.
         bad: Rows that cannot be loaded.
-        node_files: Files with nodes in them.
-        edge_files: Files with relationships in them.
     """
 
-    pending: dict[int, int] = field(default_factory=dict)
+    hashes: dict[int, str] = field(default_factory=dict)
     outside: set[int] = field(default_factory=set)
-    literals: list[Node] = field(default_factory=list)
     nodes: int = 0
     edges: int = 0
     lines: int = 0
     duplicates: int = 0
     bad: list[BadRow] = field(default_factory=list)
-    node_files: set[Path] = field(default_factory=set)
-    edge_files: set[Path] = field(default_factory=set)
 
 
 def identity(row: Node | Edge) -> int:
@@ -144,23 +137,40 @@ def identity(row: Node | Edge) -> int:
 class _OpenEnd:
     place: Place
     edge: int
+    kind: Kind
+    number: int
     label: str
     id: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A good row with what tells it from others."""
+
+    row: Node | Edge
+    key: int
+    digest: str
+
+
 class Checker:
-    """Checks the rows of a source, one pass over its files.
+    """Checks the rows of a source, one pass over its files, and spools those to write.
 
     Args:
         source: The files.
         existing: Says which of some ids of a label the database holds.
+        spool: Gets nodes as [id, content hash, properties] and relationships as
+            [start, end, content hash, properties].
     """
 
     def __init__(
-        self, source: Source, existing: Callable[[str, Sequence[str]], Iterable[str]]
+        self,
+        source: Source,
+        existing: Callable[[str, Sequence[str]], Iterable[str]],
+        spool: Spool,
     ) -> None:
         self._source = source
         self._existing = existing
+        self._spool = spool
         self._found = Checked()
         self._open_ends: list[_OpenEnd] = []
         self._literals: dict[tuple[str, str], tuple[Place, dict[str, Any]]] = {}
@@ -176,27 +186,27 @@ class Checker:
             for file in self._source.files:
                 for place, group in groupby(self._source.rows(file), key=lambda pair: pair[0]):
                     self._found.lines += 1
-                    self._line(file, place, [row for _, row in group])
+                    self._line(place, [row for _, row in group])
                     progress.advance()
         self._close_literals()
         self._close_ends()
         return self._found
 
-    def _line(self, file: Path, place: Place, rows: list[Row | str]) -> None:
+    def _line(self, place: Place, rows: list[Row | str]) -> None:
         """Takes all rows of a line, or none."""
         try:
             ready = [self._ready(row) for row in rows]
         except ValueError as error:
             self._bad(place, str(error))
             return
-        for row in ready:
-            if isinstance(row, Literal):
-                self._literals.setdefault((row.label, row.id), (place, {}))
-                self._add_literal(row)
+        for each in ready:
+            if isinstance(each, Literal):
+                self._literals.setdefault((each.label, each.id), (place, {}))
+                self._add_literal(each)
                 continue
-            self._add(row, file, place)
+            self._add(each, place)
 
-    def _ready(self, row: Row | str) -> Row:
+    def _ready(self, row: Row | str) -> Literal | _Ready:
         if isinstance(row, str):
             raise ValueError(row)
         if isinstance(row, Literal):
@@ -206,10 +216,10 @@ class Checker:
                 raise ValueError(f"{row.label}/{row.id} has another {row.key} already")
             return row
         checked = check_row(row, self._source.ontology)
-        known = self._found.pending.get(identity(checked))
-        if known is not None and known != _hash(checked):
+        ready = _Ready(checked, identity(checked), content_hash(checked.props))
+        if self._found.hashes.get(ready.key, ready.digest) != ready.digest:
             raise ValueError(f"{_title(checked)} was given before with other properties")
-        return checked
+        return ready
 
     def _add_literal(self, row: Literal) -> None:
         held = self._literals[row.label, row.id][1]
@@ -220,41 +230,39 @@ class Checker:
         else:
             held[row.key] = row.value
 
-    def _add(self, row: Node | Edge, file: Path | None, place: Place) -> None:
-        key = identity(row)
-        found = self._found
-        if file is not None:
-            (found.node_files if isinstance(row, Node) else found.edge_files).add(file)
-        if key in found.pending:
+    def _add(self, ready: _Ready, place: Place) -> None:
+        found, row, key = self._found, ready.row, ready.key
+        if key in found.hashes:
             found.duplicates += 1
             return
-        found.pending[key] = _hash(row)
+        found.hashes[key] = ready.digest
         if isinstance(row, Node):
             found.nodes += 1
+            self._spool.add((row.label,), [row.id, ready.digest, row.props])
             return
         found.edges += 1
+        kind = (row.type, row.start_label, row.end_label)
+        number = self._spool.add(kind, [row.start, row.end, ready.digest, row.props])
         for label, node_id in ((row.start_label, row.start), (row.end_label, row.end)):
-            if hash((label, node_id)) not in found.pending:
-                self._open_ends.append(_OpenEnd(place, key, label, node_id))
+            if hash((label, node_id)) not in found.hashes:
+                self._open_ends.append(_OpenEnd(place, key, kind, number, label, node_id))
 
     def _close_literals(self) -> None:
         for (label, node_id), (place, props) in self._literals.items():
             try:
                 row = check_row(Node(label, node_id, props), self._source.ontology)
-                if identity(row) in self._found.pending:
+                if identity(row) in self._found.hashes:
                     raise ValueError(f"{_title(row)} is given both as a node and by triples")
             except ValueError as error:
                 self._bad(place, str(error))
                 continue
-            self._add(row, None, place)
-            if isinstance(row, Node):
-                self._found.literals.append(row)
+            self._add(_Ready(row, identity(row), content_hash(row.props)), place)
 
     def _close_ends(self) -> None:
         """Refuses relationships whose ends are neither in the files nor in the database."""
         wanted: dict[str, set[str]] = defaultdict(set)
         still_open = [
-            end for end in self._open_ends if hash((end.label, end.id)) not in self._found.pending
+            end for end in self._open_ends if hash((end.label, end.id)) not in self._found.hashes
         ]
         for end in still_open:
             wanted[end.label].add(end.id)
@@ -264,8 +272,9 @@ class Checker:
                 self._found.outside.add(hash((end.label, end.id)))
                 continue
             self._bad(end.place, f"its end {end.label}/{end.id} is nowhere")
-            if self._found.pending.pop(end.edge, None) is not None:
+            if self._found.hashes.pop(end.edge, None) is not None:
                 self._found.edges -= 1
+                self._spool.take_back(end.kind, end.number)
 
     def _bad(self, place: Place, reason: str) -> None:
         self._found.bad.append(BadRow(place, reason))
@@ -274,10 +283,6 @@ class Checker:
                 f"{MAX_BAD_ROWS:,} rows are bad; the first: {self._found.bad[0].reason}",
                 where=str(self._found.bad[0].place),
             )
-
-
-def _hash(row: Node | Edge) -> int:
-    return int(content_hash(row.props), 16)
 
 
 def _title(row: Node | Edge) -> str:

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kg_schema import statements
-from kg_schema.engines import indexed_property, search_indexes
+from kg_schema.engines import indexed_property, search_indexes, vector_indexes
 from kg_schema.migrate import MigrationError, pending, read_migrations
 from kg_schema.ontology import BOOKKEEPING, Label, Ontology, Relationship
+from kg_schema.statements import EMBEDDING
 from kg_schema.writer import GraphWriter
 
 # The embedded engine lists the types of indexed properties among its constraints.
@@ -87,7 +88,10 @@ def _indexes(writer: GraphWriter, ontology: Ontology, folder: Path | None) -> It
         for row in writer.read(statements.standing_indexes(), what="read indexes")
         if row["labelsOrTypes"] and row["properties"]
     }
-    searched = {index.name: index for index in search_indexes(ontology)}
+    searched = {
+        **{i.name: (i.label, frozenset(i.properties)) for i in search_indexes(ontology)},
+        **{i.name: (i.label, frozenset({EMBEDDING})) for i in vector_indexes(ontology)},
+    }
     filed = {
         name
         for migration in read_migrations(folder)
@@ -98,10 +102,7 @@ def _indexes(writer: GraphWriter, ontology: Ontology, folder: Path | None) -> It
         found, search = standing.get(name), searched.get(name)
         if found is None:
             yield f"no index {name}"
-        elif search and (found.label, found.properties) != (
-            search.label,
-            frozenset(search.properties),
-        ):
+        elif search and (found.label, found.properties) != search:
             covered = ", ".join(sorted(found.properties))
             yield f"index {name} covers {found.label} ({covered}), not what the ontology says"
         elif not found.online:

@@ -11,7 +11,6 @@ import hashlib
 import json
 import re
 import time
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -19,14 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from kg_schema import statements
-from kg_schema.checking import WRITTEN, Checked, Checker, Source, identity, open_source
+from kg_schema.checking import Checked, Checker, Source, open_source
 from kg_schema.connection import GraphSettings
 from kg_schema.errors import InputError
 from kg_schema.migrate import pending
 from kg_schema.ontology import Ontology, load_ontology
 from kg_schema.progress import Progress
 from kg_schema.prune import Pruner, PruneReport
-from kg_schema.rows import BadRow, Edge, Node, check_row, content_hash
+from kg_schema.rows import BadRow
+from kg_schema.spool import Kind, Spool
 from kg_schema.writer import GraphWriter
 
 MIN_BATCH, MAX_BATCH = 1_000, 10_000
@@ -169,16 +169,17 @@ def load_graph_files(
         raise InputError("a source id is 1 to 100 characters with no comma", where=source_id)
     given = [paths] if isinstance(paths, (str, Path)) else list(paths)
     source = open_source(given, ontology, mapping)
-    with GraphWriter(settings) as writer:
+    with GraphWriter(settings) as writer, Spool() as spool:
         _require_migrated(writer, ontology)
-        checked = Checker(source, lambda label, ids: _existing(writer, label, ids)).check()
+        batch_id = _batch_id(source, source_id)
+        checked = Checker(source, lambda label, ids: _existing(writer, label, ids), spool).check()
         _quarantine(checked, options)
-        loader = _Loader(writer, source, checked, options, source_id)
+        loader = _Loader(writer, spool, checked, options, source_id, batch_id)
         nodes, relationships = loader.load()
         pruned = loader.prune() if options.prune else None
     return LoadReport(
         source_id=source_id,
-        batch_id=loader.batch_id,
+        batch_id=batch_id,
         files=tuple(file.name for file in source.files),
         nodes=nodes,
         relationships=relationships,
@@ -251,25 +252,25 @@ class _Loader:
     def __init__(
         self,
         writer: GraphWriter,
-        source: Source,
+        spool: Spool,
         checked: Checked,
         options: LoadOptions,
         source_id: str,
+        batch_id: str,
     ) -> None:
         self._writer = writer
-        self._source = source
+        self._spool = spool
         self._checked = checked
         self._options = options
-        self.batch_id = _batch_id(source, source_id)
         self._stamp = {
             "source_id": source_id,
-            "batch_id": self.batch_id,
+            "batch_id": batch_id,
             "loaded_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
 
     def load(self) -> tuple[Counts, Counts]:
-        nodes = self._write(self._nodes(), self._checked.nodes, "nodes")
-        edges = self._write(self._edges(), self._checked.edges, "relationships")
+        nodes = self._write(self._checked.nodes, "nodes")
+        edges = self._write(self._checked.edges, "relationships")
         return nodes, edges
 
     def prune(self) -> PruneReport:
@@ -277,7 +278,7 @@ class _Loader:
         refused = ""
         if self._checked.bad:
             refused = "rows in quarantine may say what the graph holds; mend them first"
-        elif not self._checked.pending:
+        elif not self._checked.hashes:
             refused = (
                 "the files say nothing at all; use `deskgraph graph withdraw` if that is meant"
             )
@@ -286,65 +287,27 @@ class _Loader:
                 self._stamp["source_id"], refused=refused, dry_run=self._options.dry_run
             )
         pruner = Pruner(self._writer, self._stamp, dry_run=self._options.dry_run)
-        return pruner.prune(self._checked.pending.keys(), self._checked.outside)
+        return pruner.prune(self._checked.hashes.keys(), self._checked.outside)
 
-    def _nodes(self) -> Iterator[Node | Edge]:
-        for file in self._source.files:
-            if file in self._checked.node_files:
-                yield from (row for row in self._good(file) if isinstance(row, Node))
-        yield from self._checked.literals
-
-    def _edges(self) -> Iterator[Node | Edge]:
-        for file in self._source.files:
-            if file in self._checked.edge_files:
-                yield from (row for row in self._good(file) if isinstance(row, Edge))
-
-    def _good(self, file: Path) -> Iterator[Node | Edge]:
-        """The file's rows again; those that were bad are bad again."""
-        for _, row in self._source.rows(file):
-            if isinstance(row, (Node, Edge)):
-                try:
-                    yield check_row(row, self._source.ontology)
-                except ValueError:
-                    continue
-
-    def _write(self, rows: Iterator[Node | Edge], expected: int, what: str) -> Counts:
+    def _write(self, expected: int, what: str) -> Counts:
         tally = _Tally()
-        batches: dict[str, list[dict[str, Any]]] = defaultdict(list)
         verb = "comparing" if self._options.dry_run else "loading"
         with Progress(expected, f"{verb} {what}", what) as progress:
-            for row in rows:
-                digest = content_hash(row.props)
-                key = identity(row)
-                # Not pending: a repetition, or a row that the check refused.
-                if self._checked.pending.get(key) != int(digest, 16):
-                    continue
-                self._checked.pending[key] = WRITTEN
-                statement = self._statement(row)
-                batches[statement].append(_parameters(row, digest))
-                if len(batches[statement]) >= self._options.batch_size:
-                    self._flush(statement, batches.pop(statement), tally, what)
-                    progress.advance(self._options.batch_size)
-            for statement, batch in batches.items():
-                self._flush(statement, batch, tally, what)
-                progress.advance(len(batch))
-        if tally.total != expected:
-            raise InputError(
-                f"{expected - tally.total:,} {what} are gone: a file changed during the load",
-                where=", ".join(file.name for file in self._source.files),
-                fix="load it again",
-            )
+            for kind in self._spool.kinds(nodes=what == "nodes"):
+                statement = self._statement(kind)
+                for batch in self._spool.batches(kind, self._options.batch_size):
+                    self._flush(statement, batch, tally, what)
+                    progress.advance(len(batch))
         return tally.counts()
 
-    def _statement(self, row: Node | Edge) -> str:
-        if isinstance(row, Node):
-            make = statements.compare_nodes if self._options.dry_run else statements.merge_nodes
-            return make(row.label)
-        if self._options.dry_run:
-            return statements.compare_relationships(row.type, row.start_label, row.end_label)
-        return statements.merge_relationships(row.type, row.start_label, row.end_label)
+    def _statement(self, kind: Kind) -> str:
+        dry = self._options.dry_run
+        if len(kind) == 1:
+            return (statements.compare_nodes if dry else statements.merge_nodes)(*kind)
+        make = statements.compare_relationships if dry else statements.merge_relationships
+        return make(*kind)
 
-    def _flush(self, statement: str, batch: list[dict[str, Any]], tally: _Tally, what: str) -> None:
+    def _flush(self, statement: str, batch: list[list[Any]], tally: _Tally, what: str) -> None:
         tally.total += len(batch)
         if self._options.dry_run:
             given = {"rows": batch, "source_id": self._stamp["source_id"]}
@@ -357,12 +320,6 @@ class _Loader:
         )
         tally.created += created
         tally.changed += rows[0]["written"] - created
-
-
-def _parameters(row: Node | Edge, digest: str) -> dict[str, Any]:
-    if isinstance(row, Node):
-        return {"id": row.id, "content_hash": digest, "props": row.props}
-    return {"start": row.start, "end": row.end, "content_hash": digest, "props": row.props}
 
 
 def _batch_id(source: Source, source_id: str) -> str:

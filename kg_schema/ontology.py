@@ -246,7 +246,18 @@ def check_value(kind: PropertyType, value: object, key: str) -> object:
 
 
 def _is_text(value: object) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= MAX_TEXT_CHARACTERS
+    return isinstance(value, str) and 0 < len(value) <= MAX_TEXT_CHARACTERS and _has_bytes(value)
+
+
+def _has_bytes(text: str) -> bool:
+    """Whether UTF-8 can hold it: half of a surrogate pair, which JSON can name, has no bytes."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_date(value: object) -> bool:

@@ -19,10 +19,10 @@ EMBEDDING_MODEL = "embedding_model"
 
 # A row is written only where it is new, differs, or is news from this source; so a second equal
 # load writes nothing. The list stays sorted because the source goes in at its place.
-_WHERE_NEWS = """WHERE {v}.content_hash IS NULL OR {v}.content_hash <> row.content_hash
+_WHERE_NEWS = """WHERE {v}.content_hash IS NULL OR {v}.content_hash <> row[{h}]
    OR NOT $source_id IN {v}.source_ids"""
-_STAMP = """SET {v} = row.props
-SET {v}.content_hash = row.content_hash, {v}.loaded_at = $loaded_at, {v}.batch_id = $batch_id,
+_STAMP = """SET {v} = row[{p}]
+SET {v}.content_hash = row[{h}], {v}.loaded_at = $loaded_at, {v}.batch_id = $batch_id,
     {v}.source_ids = [x IN sources WHERE x < $source_id] + [$source_id]
                      + [x IN sources WHERE x > $source_id]
 RETURN count({v}) AS written"""
@@ -35,7 +35,7 @@ RETURN sum(CASE size(rest) WHEN 0 THEN 0 ELSE 1 END) AS shared"""
 _COMPARE = """RETURN count(row) AS total,
        sum(CASE WHEN {v} IS NULL THEN 1 ELSE 0 END) AS created,
        sum(CASE WHEN {v} IS NULL THEN 0
-                WHEN {v}.content_hash <> row.content_hash THEN 1
+                WHEN {v}.content_hash <> row[{h}] THEN 1
                 WHEN NOT $source_id IN {v}.source_ids THEN 1 ELSE 0 END) AS changed"""
 
 
@@ -51,29 +51,29 @@ def name(identifier: str) -> str:
 
 
 def merge_nodes(label: str) -> str:
-    """Writes `$rows` of {id, content_hash, props} as nodes of a label; returns how many."""
+    """Writes `$rows` of [id, content hash, props] as nodes of a label; returns how many."""
     return "\n".join(
         (
             "UNWIND $rows AS row",
-            f"MERGE (n:{name(label)} {{id: row.id}})",
-            f"WITH n, row {_WHERE_NEWS.format(v='n')}",
+            f"MERGE (n:{name(label)} {{id: row[0]}})",
+            f"WITH n, row {_WHERE_NEWS.format(v='n', h=1)}",
             "WITH n, row, coalesce(n.source_ids, []) AS sources",
-            _STAMP.format(v="n"),
+            _STAMP.format(v="n", h=1, p=2),
         )
     )
 
 
 def merge_relationships(kind: str, start: str, end: str) -> str:
-    """Writes `$rows` of {start, end, content_hash, props} between two labels; returns how many."""
+    """Writes `$rows` of [start, end, content hash, props] between two labels; returns how many."""
     return "\n".join(
         (
             "UNWIND $rows AS row",
-            f"MATCH (a:{name(start)} {{id: row.start}})",
-            f"MATCH (b:{name(end)} {{id: row.end}})",
+            f"MATCH (a:{name(start)} {{id: row[0]}})",
+            f"MATCH (b:{name(end)} {{id: row[1]}})",
             f"MERGE (a)-[r:{name(kind)}]->(b)",
-            f"WITH r, row {_WHERE_NEWS.format(v='r')}",
+            f"WITH r, row {_WHERE_NEWS.format(v='r', h=2)}",
             "WITH r, row, coalesce(r.source_ids, []) AS sources",
-            _STAMP.format(v="r"),
+            _STAMP.format(v="r", h=2, p=3),
         )
     )
 
@@ -83,8 +83,8 @@ def compare_nodes(label: str) -> str:
     return "\n".join(
         (
             "UNWIND $rows AS row",
-            f"OPTIONAL MATCH (n:{name(label)} {{id: row.id}})",
-            _COMPARE.format(v="n"),
+            f"OPTIONAL MATCH (n:{name(label)} {{id: row[0]}})",
+            _COMPARE.format(v="n", h=1),
         )
     )
 
@@ -94,9 +94,9 @@ def compare_relationships(kind: str, start: str, end: str) -> str:
     return "\n".join(
         (
             "UNWIND $rows AS row",
-            f"OPTIONAL MATCH (:{name(start)} {{id: row.start}})-[r:{name(kind)}]->"
-            f"(:{name(end)} {{id: row.end}})",
-            _COMPARE.format(v="r"),
+            f"OPTIONAL MATCH (:{name(start)} {{id: row[0]}})-[r:{name(kind)}]->"
+            f"(:{name(end)} {{id: row[1]}})",
+            _COMPARE.format(v="r", h=2),
         )
     )
 

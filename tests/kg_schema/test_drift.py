@@ -55,6 +55,8 @@ def test_a_constraint_and_indexes_that_are_gone(loaded: GraphSettings, writer: G
         assert checked(loaded) == ["no index article_topic"]
     with without(writer, "DROP INDEX symptom_text", "R_search"):
         assert checked(loaded) == ["no index symptom_text"]
+    with without(writer, "DROP INDEX article_vector", "R_vectors"):
+        assert checked(loaded) == ["no index article_vector"]
     assert checked(loaded, 0)
 
 
