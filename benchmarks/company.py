@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ SEED = 7
 NODES_NAME = "nodes.jsonl"
 EDGES_NAME = "relationships.jsonl"
 RELATIONSHIPS_PER_NODE = 5
+# With fewer nodes there are not five different pairs for each.
+SMALLEST = 2_000
 # A node's label and its part of all nodes; orders take what is left.
 SHARES = {
     "Customer": 0.25,
@@ -42,6 +45,8 @@ ZIPF = 0.9
 FIRST_DAY = date(2023, 1, 1)
 DAYS = 1_400
 VERSION_DAYS = 400
+DIMENSIONS = 384
+OWN_SHARE = 0.7
 
 _MAKES = ("Aster", "Boreal", "Cirrus", "Delta", "Ember", "Fjord", "Gale", "Halo", "Iris", "Juno")
 _KINDS = ("phone", "tablet", "laptop", "camera", "speaker", "watch", "router", "drone")
@@ -86,6 +91,26 @@ class Company:
         ranks = (1 + drawn * ((count + 1) ** exponent - 1)) ** (1 / exponent)
         numbers: Ids = np.minimum(ranks.astype(np.int64) - 1, count - 1)
         return numbers
+
+
+class CompanyEncoder:
+    """Directions that texts decide, nearer to each other where they name the same part."""
+
+    model = "generated@1"
+    dimensions = DIMENSIONS
+
+    def encode(self, texts: Sequence[str]) -> list[list[float]]:
+        """One unit vector a text."""
+        return [self._vector(text) for text in texts]
+
+    def _vector(self, text: str) -> list[float]:
+        centre, own = (
+            np.random.default_rng(crc32(said.encode())).standard_normal(DIMENSIONS)
+            for said in (text.split(" of the ")[0], text)
+        )
+        mixed = centre + OWN_SHARE * own
+        direction: list[float] = (mixed / np.linalg.norm(mixed)).tolist()
+        return direction
 
 
 def node_id(label: str, number: int) -> str:

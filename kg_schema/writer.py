@@ -18,7 +18,7 @@ Run = Callable[[str, Mapping[str, object]], list[dict[str, Any]]]
 
 
 class GraphWriter:
-    """Writes and administers a graph, one statement a transaction; for one thread.
+    """Writes and administers a graph, one statement a transaction; for a few threads at once.
 
     Every statement runs in an explicit managed transaction: outside one, the embedded engine
     commits parts of a large batch before it fails. Use it as a context manager.
@@ -32,7 +32,7 @@ class GraphWriter:
         self._driver: Driver = GraphDatabase.driver(
             settings.uri,
             auth=(settings.username, settings.password),
-            max_connection_pool_size=2,
+            max_connection_pool_size=4,
             connection_timeout=settings.connect_timeout_s,
             max_transaction_retry_time=RETRY_S,
             notifications_min_severity="OFF",

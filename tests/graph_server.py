@@ -25,7 +25,7 @@ def started(engine: str, factory: pytest.TempPathFactory) -> Iterator[RunningSer
     """Runs an empty server of that engine, ended with the session."""
     with pytest.MonkeyPatch.context() as patch:
         # Compiles quickly rather than well: a test's server lives for a minute.
-        patch.setenv("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+        patch.setenv("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
         server = start_server(
             engine, factory.mktemp(f"graph-{engine}"), memory=Memory(heap_mb=512, page_cache_mb=256)
         )

@@ -42,9 +42,11 @@ EXCEPTIONS = {
     ),
 }
 # Of `statements`: what a statement's text may be put together from besides `name(…)`: the module's
-# own constants, an integer, and `keys` and `texts`, which are joined of checked names.
+# own constants, an integer, `keys` and `texts`, which are joined of checked names, and a part that
+# another function of the module makes.
 CONSTANT = re.compile(
-    r"_?[A-Z][A-Z_]*(?:\.lower\(\)|\.format\(v='\w+'\))?|keys|texts|int\(dimensions\)"
+    r"_?[A-Z][A-Z_]*(?:\.lower\(\)|\.format\(v='\w+'(?:, \w=\d)*\))?|keys|texts|int\(dimensions\)"
+    r"|_match_relationship\(kind, start, end\)"
 )
 
 

@@ -14,15 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from kg_schema import migration_lock
+from kg_schema import write_lock
 from kg_schema.local import RunningServer
 from kg_schema.migrate import migrate, read_migrations
-from kg_schema.migration_lock import MigrationLock, MigrationLockError
 from kg_schema.ontology import load_ontology
+from kg_schema.write_lock import WriteLock, WriteLockError
 from kg_schema.writer import GraphWriter
 
 FORGET = "MATCH (n:SchemaMigration) WHERE n.version STARTS WITH 'V' DELETE n"
-LOCKS = "MATCH (n:MigrationLock) RETURN count(n) AS total"
+LOCKS = "MATCH (n:WriteLock) RETURN count(n) AS total"
 MIGRATE = """
 import json, sys
 from pathlib import Path
@@ -39,10 +39,10 @@ with GraphWriter(GraphSettings.from_env()) as writer:
 """
 HOLD = """
 import time
-from kg_schema import migration_lock
+from kg_schema import write_lock
 from kg_schema.connection import GraphSettings
-migration_lock.LEASE_S, migration_lock.BEAT_S = 2.0, 0.2
-with migration_lock.MigrationLock(GraphSettings.from_env()):
+write_lock.LEASE_S, write_lock.BEAT_S = 2.0, 0.2
+with write_lock.WriteLock(GraphSettings.from_env()):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -111,12 +111,12 @@ def test_a_dead_holders_lock_ends_by_itself(
 def test_a_living_holder_outlasts_its_lease(
     writer: GraphWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(migration_lock, "LEASE_S", 1.5)
-    monkeypatch.setattr(migration_lock, "BEAT_S", 0.2)
-    with MigrationLock(writer.settings) as held:
+    monkeypatch.setattr(write_lock, "LEASE_S", 1.5)
+    monkeypatch.setattr(write_lock, "BEAT_S", 0.2)
+    with WriteLock(writer.settings) as held:
         with (
-            pytest.raises(MigrationLockError, match=r"another process migrates it \(.+:\d+:"),
-            MigrationLock(writer.settings, wait_s=2.5),
+            pytest.raises(WriteLockError, match=r"another process writes to it \(.+:\d+:"),
+            WriteLock(writer.settings, wait_s=2.5),
         ):
             pytest.fail("two hold it")
         held.require(writer)
@@ -126,10 +126,10 @@ def test_a_living_holder_outlasts_its_lease(
 def test_one_that_was_stopped_for_long_goes_no_further(
     writer: GraphWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(migration_lock, "LEASE_S", 0.2)
-    monkeypatch.setattr(migration_lock, "BEAT_S", 60.0)
-    with MigrationLock(writer.settings) as stopped, MigrationLock(writer.settings, wait_s=10):
-        with pytest.raises(MigrationLockError, match="took the migration over"):
+    monkeypatch.setattr(write_lock, "LEASE_S", 0.2)
+    monkeypatch.setattr(write_lock, "BEAT_S", 60.0)
+    with WriteLock(writer.settings) as stopped, WriteLock(writer.settings, wait_s=10):
+        with pytest.raises(WriteLockError, match="took the writing over"):
             stopped.require(writer)
         stopped.__exit__(None, None, None)
         assert writer.read(LOCKS, what="count")[0]["total"] == 1, "it is the other's"
@@ -139,7 +139,7 @@ def test_threads_at_once_hold_it_one_after_another(writer: GraphWriter) -> None:
     inside, most = [0], [0]
 
     def work() -> None:
-        with MigrationLock(writer.settings):
+        with WriteLock(writer.settings):
             inside[0] += 1
             most[0] = max(most[0], inside[0])
             time.sleep(0.05)

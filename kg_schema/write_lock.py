@@ -1,8 +1,9 @@
-"""Lets one process at a time migrate a database, and outlives none that dies.
+"""Lets one process at a time migrate or load a database, and outlives none that dies.
 
 The lock is a node with an owner and a time, by the server's clock, until which it holds. Its
 owner prolongs it every few seconds from a thread of its own, however long a statement takes;
-once a dead owner's time is over, the next one takes it.
+once a dead owner's time is over, the next one takes it, and at once where it can see that the
+process is gone.
 """
 
 from __future__ import annotations
@@ -30,31 +31,54 @@ REFUSALS = 20
 logger = logging.getLogger(__name__)
 
 
-class MigrationLockError(DeskGraphError):
-    """Another process migrates this database, or took over from this one."""
+class WriteLockError(DeskGraphError):
+    """Another process migrates or loads this database, or took over from this one."""
 
 
-class MigrationLock:
-    """The right to migrate a database; a context manager.
+def _place() -> str:
+    """Where process ids mean the same: a host, and on it one container's view of them."""
+    try:
+        view = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        view = ""
+    return f"{socket.gethostname()}:{''.join(filter(str.isdigit, view))}"
+
+
+def _gone(owner: str) -> str:
+    """The owner if it is a process of this place that has ended; else nothing."""
+    place, _, rest = owner.rpartition(":")[0].rpartition(":")
+    if place != _place() or not rest.isdigit():
+        return ""
+    try:
+        os.kill(int(rest), 0)
+    except ProcessLookupError:
+        return owner
+    except PermissionError:
+        return ""
+    return ""
+
+
+class WriteLock:
+    """The right to migrate or load a database; a context manager.
 
     Args:
         settings: The database.
-        wait_s: Seconds to wait for another process that migrates.
+        wait_s: Seconds to wait for another process that has it.
     """
 
     def __init__(self, settings: GraphSettings, *, wait_s: float = WAIT_S) -> None:
         self._settings = settings
         self._wait_s = wait_s
         self._given = {
-            "owner": f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}",
+            "owner": f"{_place()}:{os.getpid()}:{uuid.uuid4().hex[:8]}",
             "lease_ms": int(LEASE_S * 1000),
         }
         self._done = threading.Event()
-        self._beat = threading.Thread(target=self._prolong, name="migration-lock", daemon=True)
+        self._beat = threading.Thread(target=self._prolong, name="write-lock", daemon=True)
 
-    def __enter__(self) -> MigrationLock:
+    def __enter__(self) -> WriteLock:
         with GraphWriter(self._settings) as writer:
-            writer.administer(statements.lock_constraint(), what="prepare the migration lock")
+            writer.administer(statements.lock_constraint(), what="prepare the write lock")
             self._take(writer)
         self._beat.start()
         return self
@@ -71,21 +95,21 @@ class MigrationLock:
             with GraphWriter(self._settings) as writer:
                 writer.write(statements.release_lock(), self._given, what="release the lock")
         except (GraphUnavailable, GraphQueryError) as failure:
-            # It ends by itself, and must not hide why the migration failed.
-            logger.warning("the migration lock holds for %.0f s more: %s", LEASE_S, failure)
+            # It ends by itself, and must not hide why the work failed.
+            logger.warning("the write lock holds for %.0f s more: %s", LEASE_S, failure)
 
     def require(self, writer: GraphWriter) -> None:
         """Makes sure that it is still ours: a process that was stopped for long may have lost it.
 
         Raises:
-            MigrationLockError: Another process took over.
+            WriteLockError: Another process took over.
             GraphUnavailable: The database cannot be reached.
         """
         if not writer.write(statements.keep_lock(), self._given, what="keep the lock")[0]:
-            raise MigrationLockError(
-                "another process took the migration over",
+            raise WriteLockError(
+                "another process took the writing over",
                 where=self._settings.address,
-                fix="run `deskgraph graph migrate` again",
+                fix="run the same command again",
             )
 
     def _take(self, writer: GraphWriter) -> None:
@@ -93,7 +117,8 @@ class MigrationLock:
         refusals = 0
         while True:
             try:
-                if writer.write(statements.take_lock(), self._given, what="take the lock")[0]:
+                given = {**self._given, "gone": _gone(self._owner(writer))}
+                if writer.write(statements.take_lock(), given, what="take the lock")[0]:
                     return
                 refusals = 0
             except GraphQueryError:
@@ -101,8 +126,8 @@ class MigrationLock:
                 if refusals >= REFUSALS:
                     raise
             if time.monotonic() >= until:
-                raise MigrationLockError(
-                    f"another process migrates it ({self._owner(writer)})",
+                raise WriteLockError(
+                    f"another process writes to it ({self._owner(writer)})",
                     where=self._settings.address,
                     fix="wait until it is done",
                 )
@@ -119,4 +144,4 @@ class MigrationLock:
                     writer.write(statements.keep_lock(), self._given, what="keep the lock")
                 except (GraphUnavailable, GraphQueryError) as failure:
                     # The next beat, or `require`, tells whether it was lost.
-                    logger.warning("the migration lock was not prolonged: %s", failure)
+                    logger.warning("the write lock was not prolonged: %s", failure)
