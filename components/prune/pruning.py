@@ -200,6 +200,7 @@ def _recovery(
         batch_size=settings.batch_size,
         learning_rate=settings.learning_rate,
         max_length=settings.max_length,
+        dropout=settings.dropout,
         seed=settings.seed,
         ranks=settings.ranks,
         threads=settings.threads,

@@ -45,6 +45,7 @@ class PruneSettings:
         teacher_cache: Folder of the teacher's kept outputs, where several trainings share them;
             empty keeps them with the checkpoints.
         max_length: Tokens a row is cut to in calibration and recovery.
+        dropout: Of the pruned model while it recovers; negative keeps the model's own.
         seed: Of the recovery and of the choice of calibration rows.
         ranks: Processes of the recovery.
         threads: Threads a rank; 0 shares the cores out.
@@ -70,6 +71,7 @@ class PruneSettings:
     hidden_weight: float = 1.0
     teacher_cache: str = ""
     max_length: int = 64
+    dropout: float = -1.0
     seed: int = 7
     ranks: int = 2
     threads: int = 0
