@@ -45,6 +45,9 @@ ZIPF = 0.9
 FIRST_DAY = date(2023, 1, 1)
 DAYS = 1_400
 VERSION_DAYS = 400
+TOPICS = 50
+# Odd and prime to every count of customers here: it deals the orders out evenly.
+SPREAD = 7_919
 DIMENSIONS = 384
 OWN_SHARE = 0.7
 
@@ -81,6 +84,15 @@ class Company:
     def relationships(self) -> int:
         """Relationships of all types together."""
         return self.nodes * RELATIONSHIPS_PER_NODE
+
+    @property
+    def topics(self) -> int:
+        """How many topics policies, articles and symptoms have."""
+        return min(TOPICS, self.counts["Policy"])
+
+    def placed_by(self, order: Ids | int) -> Ids | int:
+        """The number of the customer who placed an order."""
+        return order * SPREAD % self.counts["Customer"]
 
     def popular(self, label: str, size: int, generator: np.random.Generator) -> Ids:
         """Draws nodes of a label as customers meet them: the low numbers far more often."""
@@ -189,7 +201,7 @@ _PROPERTIES: dict[str, Callable[[int, int], dict[str, Any]]] = {
     },
     "Article": lambda number, draw: {
         "name": f"About the {_PARTS[draw % 9]} of the {_thing(_KINDS, draw % 9_000)}",
-        "topic": f"topic_{number % 50}",
+        "topic": f"topic_{number % TOPICS}",
         "body": f"When the {_PARTS[draw % 9]} {_FAULTS[draw % 8]}, see part {number}.",
     },
     "Product": _product,
@@ -202,7 +214,7 @@ _PROPERTIES: dict[str, Callable[[int, int], dict[str, Any]]] = {
     },
     "Symptom": lambda number, draw: {
         "name": f"{_PARTS[draw % 9]} {_FAULTS[draw // 9 % 8]} {number}",
-        "topic": f"topic_{number % 50}",
+        "topic": f"topic_{number % TOPICS}",
     },
     "ErrorCode": lambda number, draw: {
         "name": f"E{number:05d}",
@@ -212,7 +224,7 @@ _PROPERTIES: dict[str, Callable[[int, int], dict[str, Any]]] = {
         "name": f"Feature {number}",
         "kind": "protocol" if draw % 4 == 0 else "feature",
     },
-    "Policy": lambda number, _: {"topic": f"topic_{number % 50}", "rule": "order_date"},
+    "Policy": lambda number, _: {"topic": f"topic_{number % TOPICS}", "rule": "order_date"},
     "PolicyVersion": _version,
     "Promotion": lambda number, draw: {
         "name": f"Offer {number}",
@@ -295,7 +307,7 @@ def _edges(
     versions = each("PolicyVersion")
     yield "HAS_VERSION", "Policy", "PolicyVersion", versions // VERSIONS_PER_POLICY, versions
     orders = each("Order")
-    yield "PLACED", "Customer", "Order", evenly("Customer", orders), orders
+    yield "PLACED", "Customer", "Order", np.asarray(company.placed_by(orders)), orders
     tickets = each("Ticket")
     yield "OF", "Ticket", "Order", tickets, evenly("Order", tickets)
     lines = each("Order", 14)

@@ -305,18 +305,27 @@ def _day(generator: np.random.Generator) -> str:
     return day.isoformat()
 
 
-def _topic(generator: np.random.Generator) -> str:
-    return f"topic_{generator.integers(0, 50)}"
+def _topic(company: Company, generator: np.random.Generator) -> str:
+    return f"topic_{generator.integers(0, company.topics)}"
+
+
+def _own_order(company: Company, generator: np.random.Generator) -> dict[str, object]:
+    """An order and the customer who placed it."""
+    order = int(generator.integers(0, company.counts["Order"]))
+    return {
+        "customer_id": node_id("Customer", int(company.placed_by(order))),
+        "order_id": node_id("Order", order),
+        "limit": 50,
+    }
 
 
 _product, _accessory, _symptom = _one("Product"), _one("Accessory"), _one("Symptom")
 _error, _promotion, _feature = _one("ErrorCode"), _one("Promotion"), _one("Feature")
-_customer, _order = _one("Customer"), _one("Order")
 
 
-def _as_of(_: Company, generator: np.random.Generator) -> dict[str, object]:
+def _as_of(company: Company, generator: np.random.Generator) -> dict[str, object]:
     day = _day(generator)
-    return {"topic": _topic(generator), "from_date": day, "to_date": day, "limit": 50}
+    return {"topic": _topic(company, generator), "from_date": day, "to_date": day, "limit": 50}
 
 
 # What each template is asked: the popular far more often, as customers do.
@@ -334,7 +343,7 @@ DRAWS: Mapping[str, Draw] = {
         "limit": 10,
     },
     "articles_by_topic": lambda c, g: {
-        "topic": _topic(g),
+        "topic": _topic(c, g),
         "entity_ids": [_product(c, g)],
         "limit": 10,
     },
@@ -349,23 +358,10 @@ DRAWS: Mapping[str, Draw] = {
         "limit": 50,
     },
     "compatible_accessories": lambda c, g: {"product_id": _product(c, g), "limit": 50},
-    "customer_order": lambda c, g: {
-        "customer_id": _customer(c, g),
-        "order_id": _order(c, g),
-        "limit": 50,
-    },
+    "customer_order": _own_order,
     "neighbourhood": lambda c, g: {"id": _product(c, g), "fan_out": 10, "limit": 50},
-    "order_policies": lambda c, g: {
-        "customer_id": _customer(c, g),
-        "order_id": _order(c, g),
-        "topic": _topic(g),
-        "limit": 50,
-    },
-    "order_warranty": lambda c, g: {
-        "customer_id": _customer(c, g),
-        "order_id": _order(c, g),
-        "limit": 50,
-    },
+    "order_policies": lambda c, g: {**_own_order(c, g), "topic": _topic(c, g)},
+    "order_warranty": _own_order,
     "policy_as_of": _as_of,
     "policy_fingerprint": lambda _, g: {"as_of": _day(g)},
     "product_features": lambda c, g: {

