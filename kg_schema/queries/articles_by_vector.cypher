@@ -7,7 +7,7 @@
 // yields: body of each article, nearest first; none that is about a customer, order or ticket
 // More than wanted are asked for: an approximate index finds more of the true nearest that way, and
 // articles that are left out leave no gap.
-CALL db.index.vector.queryNodes('article_vector', $limit * 2 + 50, $vector) YIELD node, score
+CALL db.index.vector.queryNodes('article_vector', $limit * 5 + 150, $vector) YIELD node, score
 WITH node AS t, score
 WHERE t.embedding_model = $model AND NOT EXISTS { MATCH (t)-[:ABOUT]->(:Customer|Order|Ticket) }
 WITH t, score ORDER BY score DESC, t.id LIMIT $limit

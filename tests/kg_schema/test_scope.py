@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from kg_schema.client import GraphClient
+from kg_schema.client import FactRow, GraphClient
 from kg_schema.connection import GraphSettings
 from kg_schema.embeddings import embed_nodes
 from kg_schema.load import load_graph_files
@@ -32,7 +32,6 @@ LEAST_ATTEMPTS = 5_000
 AT_ONCE = 8
 DEADLINE_S = 60.0
 MARK = re.compile(r"mark\d{3}x")
-Row = dict[str, Any]
 # Parameters that can name what is a customer's.
 AIMED = {"order_id", "query", "vector", "id", "entity_ids"}
 SHARED = {"product_id": "P_HUB", "topic": "t", "error_code": "E1", "symptom_id": "SY_1"}
@@ -143,7 +142,7 @@ def parameters(template: QueryTemplate, caller: Person, target: Person | None) -
     return {p.name: {**aimed, **limits}[p.name] for p in template.parameters}
 
 
-def foreign(rows: list[Row], caller: Person) -> list[Row]:
+def foreign(rows: list[FactRow], caller: Person) -> list[FactRow]:
     """Rows with anybody else's mark in any column."""
     said = MARK.findall(str(rows))
     return rows if set(said) - {caller.mark} else []
@@ -185,16 +184,16 @@ async def test_nobody_reads_what_is_another_customers(
     """Each attempt goes with a control: the same template, the same caller, aimed at their own."""
     plan = aimed_at_everybody()
     attempted, controlled = Counter[str](), Counter[str]()
-    leaks: list[Row] = []
-    controls: dict[tuple[str, int], asyncio.Task[list[Row]]] = {}
+    leaks: list[FactRow] = []
+    controls: dict[tuple[str, int], asyncio.Task[list[FactRow]]] = {}
     began = time.monotonic()
 
     async with GraphClient(company) as client:
 
-        async def read(template: QueryTemplate, given: dict[str, Any]) -> list[Row]:
-            return await client.raw_rows(template.name, given, deadline_s=DEADLINE_S)
+        async def read(template: QueryTemplate, given: dict[str, Any]) -> list[FactRow]:
+            return await client.read(template.name, given, deadline_s=DEADLINE_S)
 
-        async def control(template: QueryTemplate, caller: Person) -> list[Row]:
+        async def control(template: QueryTemplate, caller: Person) -> list[FactRow]:
             rows = await read(template, parameters(template, caller, None))
             assert rows, f"{template.name} gives {caller.mark} nothing of their own"
             return foreign(rows, caller)
