@@ -31,6 +31,7 @@ READY_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 30.0
 POLL_S = 0.1
 PORT_ATTEMPTS = 3
+PORT_RANGE = 10_000
 DATABASE = "deskgraph"
 LOG_TAIL_LINES = 5
 
@@ -310,18 +311,30 @@ def _command_line(pid: int) -> str:
 
 
 def _free_ports(port: int, count: int) -> int:
-    """The first of `count` free neighbouring ports: the given one, or one the system picks."""
+    """The first of `count` free neighbouring ports: the given one, or one that is picked."""
     if port:
         if _ports_taken(port, count):
             raise InputError("the port is taken", where=f"{LOOPBACK}:{port}", fix="give another")
         return port
+    end = _first_ephemeral_port() - count
     for _ in range(100):
-        with socket.socket() as probe:
-            probe.bind((LOOPBACK, 0))
-            first: int = probe.getsockname()[1]
+        first = end - secrets.randbelow(PORT_RANGE)
         if not _ports_taken(first, count):
             return first
     raise ServerError("no free port found", where=LOOPBACK)
+
+
+def _first_ephemeral_port() -> int:
+    """Where the ports begin that the system gives to connections.
+
+    A server that is to listen above it can find its port taken by whoever asks whether it is
+    ready: a connection to a port where nobody listens yet may be given that very port.
+    """
+    try:
+        text = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii")
+        return max(int(text.split()[0]), 2 * PORT_RANGE)
+    except (OSError, ValueError):
+        return 32_768
 
 
 def _ports_taken(first: int, count: int) -> bool:
