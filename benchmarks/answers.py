@@ -115,7 +115,7 @@ def _plot(measured: Mapping[str, Any], path: Path) -> None:
         axes.bar_label(bars, fmt="%.0f", padding=3)
     axes.set_xticks(range(len(groups)), [name.replace("_", " ") for name in groups])
     axes.set_ylabel("right answers, % (95% interval)")
-    axes.set_ylim(0, 110)
+    axes.set_ylim(0, 122)
     axes.legend(loc="upper left", ncols=2)
     figure.savefig(path, dpi=150)
     pyplot.close(figure)

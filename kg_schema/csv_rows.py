@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kg_schema.errors import InputError
 from kg_schema.json_rows import DocumentMapping
+from kg_schema.mapping import check_names
 from kg_schema.ontology import Ontology, PropertyType
 from kg_schema.rows import Edge, Literal, Node, Place, Row, parse_triple, text_lines
 
@@ -154,7 +155,7 @@ def _mapping_for(
             raise InputError(
                 f"no column {column!r}", where=name, fix=f"there are: {', '.join(columns)}"
             )
-    _check_names(name, found, ontology)
+    check_names(name, found.nodes, found.relationships, ontology)
     return found
 
 
@@ -163,31 +164,6 @@ def _columns(mapping: FileMapping) -> Iterator[str]:
         yield from (node.id, *node.properties.values())
     for edge in mapping.relationships:
         yield from (edge.start.id, edge.end.id, *edge.properties.values())
-
-
-def _check_names(name: str, mapping: FileMapping, ontology: Ontology) -> None:
-    """A wrong name in a mapping is the mapping's fault, not that of every row."""
-    for node in mapping.nodes:
-        label = ontology.labels.get(node.label)
-        if label is None:
-            raise InputError(f"the mapping names no known label: {node.label!r}", where=name)
-        _check_keys(name, node.label, node.properties, label.properties)
-    for edge in mapping.relationships:
-        kind = ontology.relationships.get(edge.type)
-        if kind is None or not kind.allows(edge.start.label, edge.end.label):
-            raise InputError(
-                f"the mapping's {edge.type} from {edge.start.label} to {edge.end.label} "
-                "is not in the ontology",
-                where=name,
-            )
-        _check_keys(name, edge.type, edge.properties, kind.properties)
-
-
-def _check_keys(
-    name: str, owner: str, given: Mapping[str, str], known: Mapping[str, object]
-) -> None:
-    if unknown := sorted(set(given) - set(known)):
-        raise InputError(f"the mapping gives {owner} a property {unknown[0]!r}", where=name)
 
 
 def _rows(

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from kg_schema.errors import InputError
+from kg_schema.mapping import check_names
 from kg_schema.ontology import Ontology, PropertyType
 from kg_schema.rows import Edge, Node, Place, Row, text_lines
 
@@ -122,7 +123,7 @@ def read_document(
             fix="name it under `documents` in a mapping file",
         )
     for mapping in mappings:
-        _check_names(name, mapping, ontology)
+        check_names(name, mapping.nodes, mapping.relationships, ontology)
     document = _open(path, name)
     for mapping in mappings:
         for item in _items(document, mapping.each.split(".")):
@@ -302,28 +303,3 @@ def _typed(value: object, kind: PropertyType) -> object:
             return [f"{key}: {_words(each)}" for key, each in value.items()]
         return [_words(each) for each in (value if isinstance(value, list) else [value])]
     return value
-
-
-def _check_names(name: str, mapping: DocumentMapping, ontology: Ontology) -> None:
-    """A wrong name in a mapping is the mapping's fault, not that of every item."""
-    for node in mapping.nodes:
-        label = ontology.labels.get(node.label)
-        if label is None:
-            raise InputError(f"the mapping names no known label: {node.label!r}", where=name)
-        _check_keys(name, node.label, node.properties, label.properties)
-    for edge in mapping.relationships:
-        kind = ontology.relationships.get(edge.type)
-        if kind is None or not kind.allows(edge.start.label, edge.end.label):
-            raise InputError(
-                f"the mapping's {edge.type} from {edge.start.label} to {edge.end.label} "
-                "is not in the ontology",
-                where=name,
-            )
-        _check_keys(name, edge.type, edge.properties, kind.properties)
-
-
-def _check_keys(
-    name: str, owner: str, given: Mapping[str, object], known: Mapping[str, object]
-) -> None:
-    if unknown := sorted(set(given) - set(known)):
-        raise InputError(f"the mapping gives {owner} a property {unknown[0]!r}", where=name)

@@ -165,6 +165,7 @@ def load_graph_files(
     Raises:
         InputError: A file cannot be read, too many rows are bad, or the database is not
             migrated. Nothing was written.
+        WriteLockError: Another process writes to the database, or took over from this one.
         GraphUnavailable: The database cannot be reached; loading again takes up where it ended.
         GraphQueryError: The database refuses a write.
     """
@@ -179,8 +180,8 @@ def load_graph_files(
         batch_id = _batch_id(source, source_id)
         checked = Checker(source, lambda label, ids: _existing(writer, label, ids), spool).check()
         _quarantine(checked, options)
-        loader = _Loader(writer, spool, checked, options, source_id, batch_id)
-        with nullcontext() if options.dry_run else WriteLock(settings):
+        with nullcontext() if options.dry_run else WriteLock(settings) as lock:
+            loader = _Loader(writer, spool, checked, options, source_id, batch_id, lock)
             nodes, relationships = loader.load()
             pruned = loader.prune() if options.prune else None
     return LoadReport(
@@ -270,8 +271,10 @@ class _Loader:
         options: LoadOptions,
         source_id: str,
         batch_id: str,
+        lock: WriteLock | None,
     ) -> None:
         self._writer = writer
+        self._lock = lock
         self._spool = spool
         self._checked = checked
         self._options = options
@@ -283,7 +286,8 @@ class _Loader:
         self._new: set[Kind] = set()
 
     def load(self) -> tuple[Counts, Counts]:
-        self._new = {kind for kind in self._spool.kinds() if self._is_new(kind)}
+        if not self._options.dry_run:
+            self._new = {kind for kind in self._spool.kinds() if self._is_new(kind)}
         nodes = self._write(self._checked.nodes, "nodes")
         edges = self._write(self._checked.edges, "relationships")
         return nodes, edges
@@ -344,6 +348,8 @@ class _Loader:
             given = {"rows": batch, "source_id": self._stamp["source_id"]}
             (row,) = self._writer.read(compare(*kind), given, what=f"compare {what}")
             return _Tally(len(batch), row["created"], row["changed"])
+        if self._lock is not None:
+            self._lock.require_soon(self._writer)
         new = kind in self._new
         stamp: dict[str, Any] = {key: self._stamp[key] for key in ("loaded_at", "batch_id")}
         if new:

@@ -15,7 +15,6 @@ import logging
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -25,13 +24,13 @@ from pathlib import Path
 from kg_schema.connection import GraphSettings
 from kg_schema.engines import Engine, Refused
 from kg_schema.errors import DeskGraphError, InputError
-from kg_schema.recipes import LOOPBACK, Memory, Recipe, recipe_for
+from kg_schema.ports import LOOPBACK, free_ports, taken
+from kg_schema.recipes import Memory, Recipe, recipe_for
 
 READY_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 30.0
 POLL_S = 0.1
 PORT_ATTEMPTS = 3
-PORT_RANGE = 10_000
 DATABASE = "deskgraph"
 LOG_TAIL_LINES = 5
 
@@ -192,7 +191,9 @@ def _start(recipe: Recipe, folder: Path, port: int, memory: Memory) -> RunningSe
     home = folder / "data"
     home.mkdir(exist_ok=True)
     for attempt in range(PORT_ATTEMPTS):
-        chosen = _free_ports(port, recipe.ports)
+        if port and taken(port, recipe.ports):
+            raise InputError("the port is taken", where=f"{LOOPBACK}:{port}", fix="give another")
+        chosen = port or free_ports(recipe.ports)
         command = recipe.prepare(home, chosen, folder / "password", memory)
         process = _spawn(command, home, folder / "server.log")
         record = _Record(engine=recipe.engine.value, pid=process.pid, port=chosen)
@@ -205,7 +206,7 @@ def _start(recipe: Recipe, folder: Path, port: int, memory: Memory) -> RunningSe
             if process.poll() is None:
                 _end(process.pid, folder)
             (folder / "server.json").unlink(missing_ok=True)
-            if port or attempt + 1 == PORT_ATTEMPTS or not _ports_taken(chosen, recipe.ports):
+            if port or attempt + 1 == PORT_ATTEMPTS or not taken(chosen, recipe.ports):
                 raise
             continue
         logger.info("graph server %d answers on %s", process.pid, server.uri)
@@ -308,44 +309,6 @@ def _command_line(pid: int) -> str:
         ["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False
     )
     return listed.stdout
-
-
-def _free_ports(port: int, count: int) -> int:
-    """The first of `count` free neighbouring ports: the given one, or one that is picked."""
-    if port:
-        if _ports_taken(port, count):
-            raise InputError("the port is taken", where=f"{LOOPBACK}:{port}", fix="give another")
-        return port
-    end = _first_ephemeral_port() - count
-    for _ in range(100):
-        first = end - secrets.randbelow(PORT_RANGE)
-        if not _ports_taken(first, count):
-            return first
-    raise ServerError("no free port found", where=LOOPBACK)
-
-
-def _first_ephemeral_port() -> int:
-    """Where the ports begin that the system gives to connections.
-
-    A server that is to listen above it can find its port taken by whoever asks whether it is
-    ready: a connection to a port where nobody listens yet may be given that very port.
-    """
-    try:
-        text = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii")
-        return max(int(text.split()[0]), 2 * PORT_RANGE)
-    except (OSError, ValueError):
-        return 32_768
-
-
-def _ports_taken(first: int, count: int) -> bool:
-    for port in range(first, first + count):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((LOOPBACK, port))
-            except (OSError, OverflowError):
-                return True
-    return False
 
 
 def _password(folder: Path) -> str:

@@ -14,12 +14,14 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from kg_schema import statements
 from kg_schema.connection import GraphSettings
+from kg_schema.write_lock import WriteLock
 from kg_schema.writer import GraphWriter
 
 BATCH = 2_000
@@ -82,6 +84,7 @@ def withdraw_source(
         dry_run: Counts what would go and writes nothing.
 
     Raises:
+        WriteLockError: Another process writes to the database, for longer than one waits.
         GraphUnavailable: The database cannot be reached; repeating takes up where it ended.
         GraphQueryError: The database refuses a write.
     """
@@ -90,7 +93,8 @@ def withdraw_source(
         "batch_id": hashlib.sha256(f"withdraw {source_id}".encode()).hexdigest()[:12],
         "loaded_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    with GraphWriter(settings) as writer:
+    # A load of the same source under way would write what is taken back here.
+    with GraphWriter(settings) as writer, nullcontext() if dry_run else WriteLock(settings):
         return Pruner(writer, stamp, dry_run=dry_run).prune(said={}, outside=())
 
 

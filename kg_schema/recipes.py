@@ -18,8 +18,8 @@ from neo4j.exceptions import AuthError, DriverError, Neo4jError
 from kg_schema.connection import GraphSettings
 from kg_schema.engines import ArcadeHttp, Engine, Refused
 from kg_schema.errors import InputError
+from kg_schema.ports import LOOPBACK
 
-LOOPBACK = "127.0.0.1"
 NEO4J_VERSION = "5.26.30"
 NEO4J_FIRST_PASSWORD = "neo4j"  # noqa: S105  what a fresh server has before ours is set
 CONNECT_TIMEOUT_S = 5.0

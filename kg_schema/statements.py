@@ -1,4 +1,4 @@
-"""Makes every Cypher statement that writes: from names of the checked ontology, and only here.
+"""Makes every Cypher statement that no file holds: from checked names, and only here.
 
 Values travel as parameters. A label or a type cannot be a parameter in Cypher, so `name` lets
 none through that is no identifier.
@@ -296,6 +296,16 @@ def overlapping_versions() -> str:
         "AND b.valid_from <= coalesce(a.valid_to, '9999') "
         "RETURN o.id AS policy, a.id AS one, b.id AS other ORDER BY policy, one, other"
     )
+
+
+def gathered(text: str, columns: Sequence[str]) -> str:
+    """A reviewed read's statement with all its rows in one record, a list of lists `facts`.
+
+    The driver waits twice for every record that it receives: 80 facts as 80 records took it
+    10 ms, as one record 4.
+    """
+    keys = ", ".join(map(name, columns))
+    return "\n".join(("CALL {", text, "}", f"RETURN collect([{keys}]) AS facts"))
 
 
 def constraints(ontology: Ontology) -> list[str]:

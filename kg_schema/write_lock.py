@@ -14,7 +14,6 @@ import socket
 import threading
 import time
 import uuid
-from types import TracebackType
 
 from kg_schema import statements
 from kg_schema.connection import GraphQueryError, GraphSettings, GraphUnavailable
@@ -73,6 +72,7 @@ class WriteLock:
             "owner": f"{_place()}:{os.getpid()}:{uuid.uuid4().hex[:8]}",
             "lease_ms": int(LEASE_S * 1000),
         }
+        self._kept = 0.0
         self._done = threading.Event()
         self._beat = threading.Thread(target=self._prolong, name="write-lock", daemon=True)
 
@@ -83,12 +83,7 @@ class WriteLock:
         self._beat.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._done.set()
         self._beat.join()
         try:
@@ -105,12 +100,24 @@ class WriteLock:
             WriteLockError: Another process took over.
             GraphUnavailable: The database cannot be reached.
         """
-        if not writer.write(statements.keep_lock(), self._given, what="keep the lock")[0]:
+        if not self._keep(writer):
             raise WriteLockError(
                 "another process took the writing over",
                 where=self._settings.address,
                 fix="run the same command again",
             )
+
+    def require_soon(self, writer: GraphWriter) -> None:
+        """As `require`, for what asks often: asks the server only where it was not told of late."""
+        if time.monotonic() - self._kept > 2 * BEAT_S:
+            self.require(writer)
+
+    def _keep(self, writer: GraphWriter) -> bool:
+        asked = time.monotonic()
+        ours = bool(writer.write(statements.keep_lock(), self._given, what="keep the lock")[0])
+        if ours:
+            self._kept = asked
+        return ours
 
     def _take(self, writer: GraphWriter) -> None:
         until = time.monotonic() + self._wait_s
@@ -118,7 +125,9 @@ class WriteLock:
         while True:
             try:
                 given = {**self._given, "gone": _gone(self._owner(writer))}
+                asked = time.monotonic()
                 if writer.write(statements.take_lock(), given, what="take the lock")[0]:
+                    self._kept = asked
                     return
                 refusals = 0
             except GraphQueryError:
@@ -141,7 +150,7 @@ class WriteLock:
         with GraphWriter(self._settings) as writer:
             while not self._done.wait(BEAT_S):
                 try:
-                    writer.write(statements.keep_lock(), self._given, what="keep the lock")
+                    self._keep(writer)
                 except (GraphUnavailable, GraphQueryError) as failure:
                     # The next beat, or `require`, tells whether it was lost.
                     logger.warning("the write lock was not prolonged: %s", failure)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -14,11 +13,11 @@ import httpx
 
 from components.deploy.deployment import SERVED_NAME
 from kg_schema.errors import DeskGraphError
+from kg_schema.ports import LOOPBACK, free_ports
 
 READY_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 30.0
 POLL_S = 0.1
-LOOPBACK = "127.0.0.1"
 
 
 class ServingFailed(DeskGraphError):
@@ -37,7 +36,8 @@ class ServingProcess:
     """
 
     def __init__(self, model: Path, graph_uri: str, log: Path) -> None:
-        port, grpc_port = _free_ports(2)
+        port = free_ports(2)
+        grpc_port = port + 1
         self.url = f"http://{LOOPBACK}:{port}"
         self.grpc_url = f"{LOOPBACK}:{grpc_port}"
         self._log = log
@@ -99,12 +99,3 @@ class ServingProcess:
                 self._process.wait()
         if self._process.stdin is not None:
             self._process.stdin.close()
-
-
-def _free_ports(count: int) -> list[int]:
-    """Returns ports that were free a moment ago, all different."""
-    sockets = [socket.create_server((LOOPBACK, 0)) for _ in range(count)]
-    ports = [int(each.getsockname()[1]) for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports

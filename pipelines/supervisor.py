@@ -31,7 +31,8 @@ from components.deploy.deployment import SERVED_NAME, TOKEN_VARIABLE
 from components.deploy.smoke import check_answers
 from components.storage import localise
 from kg_schema.errors import DeskGraphError, InputError
-from pipelines.serving_process import LOOPBACK, ServingFailed, ServingProcess
+from kg_schema.ports import LOOPBACK
+from pipelines.serving_process import ServingFailed, ServingProcess
 from serving.manifest import content_sha256, verify_manifest
 
 RECORD_NAME = "deployed.json"

@@ -10,8 +10,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from kg_schema.errors import InputError
+from kg_schema.ports import LOOPBACK
 
-LOOPBACK = "127.0.0.1"
 ENVIRONMENT_PREFIX = "DESKGRAPH_"
 # KServe's own spellings are understood too, so that an InferenceService can start this.
 KSERVE_SPELLINGS = {

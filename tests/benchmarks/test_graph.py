@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from benchmarks.company import SMALLEST, Company, write_company
-from benchmarks.graph import TWO_HOP, bench_graph, unmeasured
+from benchmarks.graph import bench_graph
+from benchmarks.questions import TWO_HOP, unmeasured
 
 
 def test_every_template_is_measured() -> None:

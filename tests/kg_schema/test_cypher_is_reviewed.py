@@ -23,7 +23,7 @@ CYPHER = re.compile(
     r"|\bUNWIND\s+[$\[a-z]|\bSET\s+\w+(?:\.\w+|\s*\+?=)|\bREMOVE\s+\w+[.:]|\bFOREACH\s*\("
     r"|\b(?:CREATE|DROP|ALTER)\s+(?:\w+\s+)?(?:CONSTRAINT|INDEX|USER|DATABASE|PROPERTY|TYPE)\b"
     r"|\bCALL\s+(?:db|dbms|apoc)\.|\bSHOW\s+(?:CONSTRAINTS|INDEXES)\b|\bLOAD\s+CSV\b"
-    r"|\bWITH\s+\w+\s+WHERE\b|\bRETURN\s+(?:\d|count\(|\w+\.\w+)"
+    r"|\bWITH\s+\w+\s+WHERE\b|\bRETURN\s+(?:\d|\w+\(|\w+\.\w+)|\bCALL\s*\{"
 )
 # What no ontology stands behind: whether a fresh server answers, its first password, and the
 # embedded engine's search indexes, which its SQL alone can make.
@@ -105,6 +105,8 @@ def test_only_the_generator_holds_cypher() -> None:
         'q = "CREATE CONSTRAINT x IF NOT EXISTS FOR (n:A) REQUIRE n.id IS UNIQUE"',
         "q = \"CALL db.index.fulltext.queryNodes('article_text', $q)\"",
         'q = "SET n.price = 3"',
+        'q = f"CALL {{ {text} }}"',
+        'q = "RETURN collect([a, b]) AS facts"',
         'def f():\n    """Reads."""\n    return "RETURN n.secret"',
     ],
 )

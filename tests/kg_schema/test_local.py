@@ -16,7 +16,8 @@ import pytest
 
 from kg_schema.errors import InputError
 from kg_schema.local import RunningServer, ServerError, attach, start_server
-from kg_schema.recipes import LOOPBACK, EmbeddedRecipe
+from kg_schema.ports import LOOPBACK, free_ports
+from kg_schema.recipes import EmbeddedRecipe
 from kg_schema.writer import GraphWriter
 
 
@@ -161,3 +162,8 @@ def test_without_java_the_way_out_is_said(data_dir: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("PATH", str(data_dir))
     with pytest.raises(InputError, match=r"java and mvn not found on PATH.*--engine embedded"):
         start_server("neo4j", data_dir)
+
+
+def test_ports_lie_below_those_that_connections_are_given() -> None:
+    text = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text()
+    assert all(free_ports(2) + 1 < int(text.split()[0]) for _ in range(200))

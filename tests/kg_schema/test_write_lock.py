@@ -18,6 +18,7 @@ from kg_schema import write_lock
 from kg_schema.local import RunningServer
 from kg_schema.migrate import migrate, read_migrations
 from kg_schema.ontology import load_ontology
+from kg_schema.prune import withdraw_source
 from kg_schema.write_lock import WriteLock, WriteLockError
 from kg_schema.writer import GraphWriter
 
@@ -151,3 +152,34 @@ def test_threads_at_once_hold_it_one_after_another(writer: GraphWriter) -> None:
     for thread in threads:
         thread.join(60)
     assert most == [1]
+
+
+def test_only_a_process_that_has_ended_here_is_gone() -> None:
+    ended = subprocess.Popen([sys.executable, "-c", "pass"])
+    ended.wait()
+    place = write_lock._place()
+    assert write_lock._gone(f"{place}:{ended.pid}:x") == f"{place}:{ended.pid}:x"
+    assert write_lock._gone(f"{place}:{os.getpid()}:x") == ""
+    assert write_lock._gone(f"another-host:1:{ended.pid}:x") == ""
+    assert write_lock._gone("it has just ended") == ""
+
+
+def test_who_asks_often_asks_the_server_once_its_word_is_old(
+    writer: GraphWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write_lock, "LEASE_S", 0.2)
+    with WriteLock(writer.settings) as stopped, WriteLock(writer.settings, wait_s=10):
+        stopped.require_soon(writer)
+        monkeypatch.setattr(write_lock, "BEAT_S", 0.0)
+        with pytest.raises(WriteLockError, match="took the writing over"):
+            stopped.require_soon(writer)
+
+
+def test_taking_a_source_back_waits_for_a_load(
+    writer: GraphWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write_lock.WriteLock.__init__, "__kwdefaults__", {"wait_s": 0.5})
+    with WriteLock(writer.settings):
+        with pytest.raises(WriteLockError, match="another process writes to it"):
+            withdraw_source(writer.settings, "crm")
+        assert withdraw_source(writer.settings, "crm", dry_run=True).written == 0
