@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -11,15 +10,13 @@ from pathlib import Path
 
 import httpx
 
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+from kg_schema.ports import free_ports
 
 
 class Server:
     def __init__(self, model: Path, log: Path, **settings):
-        self.port, self.grpc_port = free_port(), free_port()
+        self.port = free_ports(2)
+        self.grpc_port = self.port + 1
         self.url, self.log = f"http://127.0.0.1:{self.port}", log
         arguments = {"model": model, "port": self.port, "grpc-port": self.grpc_port, **settings}
         flags = [f"--{name.replace('_', '-')}={value}" for name, value in arguments.items()]

@@ -16,9 +16,10 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
 
 from kg_schema.errors import InputError
+from kg_schema.ports import free_ports
 from serving.manifest import content_sha256, read_manifest
 from serving.server import listen
-from tests.serving.server_process import Server, free_port, serving
+from tests.serving.server_process import Server, serving
 from tests.serving.tiny_models import answer_model
 
 BODY_LIMIT = 4096
@@ -222,7 +223,8 @@ def test_health_answers_while_the_model_computes(server):
 
 
 def test_metrics_count_and_the_log_holds_no_customer_text(server):
-    server.predict({"text": "warranty of a secretword"})
+    assert server.predict({"text": "warranty of a secretword"}).status_code == 200
+    assert server.predict({"text": ""}).status_code == 400
     metrics = server.get("/metrics").text
     assert "deskgraph_ready 1.0" in metrics
     assert 'deskgraph_rejected_total{reason="bad_input"}' in metrics
@@ -238,7 +240,7 @@ def test_a_damaged_model_is_never_ready_and_says_why(tmp_path):
     with (damaged / "onnx" / "model.onnx").open("r+b") as stream:
         stream.seek(40)
         stream.write(b"?")
-    port = free_port()
+    port = free_ports(1)
     done = subprocess.run(
         [*APP, "--model", damaged, "--port", str(port)],
         capture_output=True,

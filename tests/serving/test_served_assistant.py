@@ -5,15 +5,16 @@ import json
 import pytest
 from kserve import InferenceGRPCClient, InferInput, InferRequest
 
+from kg_schema.ports import free_ports
 from serving.contracts import Answer
-from tests.serving.server_process import free_port, serving
+from tests.serving.server_process import serving
 from tests.serving.tiny_models import intent_model
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("serving")
-    graph = f"bolt://127.0.0.1:{free_port()}"
+    graph = f"bolt://127.0.0.1:{free_ports(1)}"
     model = intent_model(folder / "model")
     with serving(model, folder / "log", graph=graph, deadline_s=25) as running:
         yield running
