@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from components.model_dir import (
-    count_parameters,
     load_model,
     read_compression,
     read_model_manifest,
     save_model,
 )
+from components.shards import read_manifest as read_shards_manifest
+from components.slicing.planning import Size
 from components.storage import local_path, localise, output_dir
 from components.training import Distillation, TrainResult, TrainSpec, run_training
 from components.training.checkpoint import drop_checkpoints
@@ -28,8 +31,15 @@ class DistillSettings:
 
     Args:
         task: `intent` or `answer`.
-        layers: Layers of a student cut from the teacher; a given student keeps its own.
-        channels: Share of the teacher's feed-forward channels that a cut student keeps.
+        layers: Share of the teacher's layers that a student cut from it has, spread evenly; a
+            given student keeps its own shape.
+        channels: Share of each layer's feed-forward channels that it has, those of the largest
+            weights.
+        heads: Share of the key-value groups; 1.0 in the BERT family, where they follow `hidden`.
+        hidden: Share of the hidden width.
+        multiple: Channels and hidden width are rounded to a multiple of this.
+        vocabulary: Tokens it knows; 0 for all of the teacher's.
+        positions: Positions it knows where they are learned; 0 for all.
         epochs: Passes over the train split.
         batch_size: Rows a step over all ranks.
         learning_rate: Peak rate.
@@ -50,8 +60,13 @@ class DistillSettings:
     """
 
     task: Literal["intent", "answer"] = "intent"
-    layers: int = 2
+    layers: float = 1 / 3
     channels: float = 0.5
+    heads: float = 1.0
+    hidden: float = 1.0
+    multiple: int = 32
+    vocabulary: int = 0
+    positions: int = 0
     epochs: int = 6
     batch_size: int = 32
     learning_rate: float = 4e-4
@@ -70,13 +85,27 @@ class DistillSettings:
     teacher_cache: str = ""
 
     def __post_init__(self) -> None:
-        """Refuses a share of channels outside (0, 1].
+        """Refuses a size that no student can have.
 
         Raises:
-            InputError: It is.
+            InputError: A share is outside (0, 1], or a count is below 0.
         """
-        if not 0 < self.channels <= 1:
-            raise InputError(f"channels is {self.channels}", fix="use a share above 0 and up to 1")
+        _ = self.size
+        if self.vocabulary < 0:
+            raise InputError(f"vocabulary is {self.vocabulary}", fix="use 0 or more")
+
+    @property
+    def size(self) -> Size:
+        """How much of the teacher a student cut from it keeps."""
+        return Size(
+            layers=self.layers,
+            channels=self.channels,
+            heads=self.heads,
+            hidden=self.hidden,
+            multiple=self.multiple,
+            positions=self.positions,
+            max_length=self.max_length or 1,
+        )
 
     @property
     def distillation(self) -> Distillation:
@@ -142,7 +171,9 @@ def distill_model(
         directory = localise(student)
         compression = _described(directory, content_sha256(manifest), manifest["parameters"])
     else:
-        directory = _cut_once(teacher_dir, manifest, settings, local_path(checkpoints))
+        directory = _cut_once(
+            teacher_dir, manifest, localise(shards), settings, local_path(checkpoints)
+        )
         compression = read_compression(directory)
     training = run_training(
         TrainSpec(
@@ -183,32 +214,33 @@ def _described(student: Path, parent: str, before: Mapping[str, int]) -> dict[st
 
 
 def _cut_once(
-    teacher: Path, manifest: Mapping[str, Any], settings: DistillSettings, checkpoints: Path
+    teacher: Path,
+    manifest: Mapping[str, Any],
+    shards: Path,
+    settings: DistillSettings,
+    checkpoints: Path,
 ) -> Path:
     """Returns the folder of the student cut from the teacher, made unless it is there whole."""
     parent = content_sha256(dict(manifest))
-    name = f"student-{parent[:12]}-{settings.layers}-{settings.channels:g}"
-    folder = checkpoints / name
+    data = content_sha256(read_shards_manifest(shards))
+    size = json.dumps([asdict(settings.size), settings.vocabulary, parent, data], sort_keys=True)
+    folder = checkpoints / f"student-{hashlib.sha256(size.encode()).hexdigest()[:16]}"
     try:
         read_model_manifest(folder)
     except ManifestError:
-        _cut(teacher, folder, parent, settings)
+        _cut(teacher, folder, parent, shards, settings)
     return folder
 
 
-def _cut(teacher: Path, folder: Path, parent: str, settings: DistillSettings) -> None:
-    from components.distill.shape import cut_student
+def _cut(teacher: Path, folder: Path, parent: str, shards: Path, settings: DistillSettings) -> None:
+    from components.slicing.cutting import cut_model, trim_to_domain
+    from components.slicing.scores import weigh_model
 
     model, tokenizer = load_model(teacher)
-    width = model.config.intermediate_size
-    channels = max(1, round(width * settings.channels))
-    student, cut = cut_student(model, layers=settings.layers, channels=channels)
-    compression = {
-        "parent": parent,
-        "distilled": True,
-        "kept_layers": cut.layers,
-        "kept_channels": {"count": channels, "of": width, "indices": cut.channels},
-        "parameters": {"before": count_parameters(model), "after": count_parameters(student)},
-    }
+    rows = int(model.config.vocab_size)
+    trimmed = trim_to_domain(tokenizer, shards, settings.task, rows, settings.vocabulary)
+    cut = cut_model(model, trimmed, weigh_model(model), settings.size, parent)
+    compression = {**cut.compression, "distilled": True}
+    del compression["layer_influence"]  # not measured
     with output_dir(str(folder)) as out:
-        save_model(student, tokenizer, out, task=settings.task, compression=compression)
+        save_model(cut.model, cut.tokenizer, out, task=settings.task, compression=compression)

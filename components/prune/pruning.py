@@ -14,19 +14,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from components.model_dir import (
-    count_parameters,
     load_model,
     read_compression,
     read_model_manifest,
     save_model,
 )
-from components.prune.planning import plan_pruning
-from components.prune.scores import Batch, Scores, score_model
 from components.prune.settings import PruneResult, PruneSettings
-from components.prune.slicer import Plan, Shape, slice_model
-from components.prune.vocabulary import Trimmed, trim_tokenizer
 from components.shards import read_manifest as read_shards_manifest
-from components.shards import read_split
+from components.slicing.cutting import cut_model, trim_to_domain
+from components.slicing.scores import Batch, score_model
 from components.storage import localise, output_dir
 from components.training import TrainSpec, run_training
 from components.training.data import Collator, read_rows, require_rows
@@ -35,7 +31,7 @@ from kg_schema.progress import Progress
 from serving.manifest import ManifestError, content_sha256
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
 
 __all__ = ["PruneResult", "PruneSettings", "prune_model"]
 
@@ -98,39 +94,15 @@ def _prune_to(
     """Writes the pruned model, before any recovery, and returns its compression.json."""
     torch.manual_seed(settings.seed)
     model, tokenizer = load_model(teacher_dir)
-    shape = Shape.of(model.config)
-    trimmed = _trim(tokenizer, shards_dir, shape, settings)
+    rows = int(model.config.vocab_size)
+    trimmed = trim_to_domain(tokenizer, shards_dir, settings.task, rows, settings.vocabulary)
     scores = score_model(model, _calibration(shards_dir, tokenizer, settings))
-    plan = plan_pruning(model.config.model_type, shape, scores, settings, trimmed.kept)
-    pruned = slice_model(model, plan)
-    compression = _describe(plan, shape, scores, lineage["parent"], model, pruned)
+    cut = cut_model(model, trimmed, scores, settings.size, lineage["parent"])
     plain = {**lineage, "task": settings.task}
-    save_model(pruned, trimmed.tokenizer, folder, compression=compression, **plain)
-    logger.info(
-        "pruned: %s parameters of %s",
-        compression["parameters"]["after"],
-        compression["parameters"]["before"],
-    )
-    return compression
-
-
-def _trim(
-    tokenizer: PreTrainedTokenizerBase, shards_dir: Path, shape: Shape, settings: PruneSettings
-) -> Trimmed:
-    if not settings.vocabulary or settings.vocabulary >= shape.vocabulary:
-        return Trimmed(tokenizer, tuple(range(shape.vocabulary)))
-    table = read_split(shards_dir, "train")
-    texts = table.column("text").to_pylist()
-    if settings.task == "answer":
-        texts = [f"{text}\n" for text in texts]
-        texts += [answer for answer in table.column("answer").to_pylist() if answer]
-    trimmed = trim_tokenizer(tokenizer, texts, settings.vocabulary)
-    if trimmed.kept[-1] >= shape.vocabulary:
-        raise InputError(
-            f"the tokenizer has token {trimmed.kept[-1]}, the model only {shape.vocabulary} rows",
-            fix="use a model that fits its tokenizer",
-        )
-    return trimmed
+    save_model(cut.model, cut.tokenizer, folder, compression=cut.compression, **plain)
+    parameters = cut.compression["parameters"]
+    logger.info("pruned: %s parameters of %s", parameters["after"], parameters["before"])
+    return cut.compression
 
 
 def _calibration(
@@ -146,38 +118,6 @@ def _calibration(
             batch = [rows[at] for at in chosen[start : start + settings.batch_size]]
             yield collate(batch)
             progress.advance(len(batch))
-
-
-def _describe(
-    plan: Plan,
-    shape: Shape,
-    scores: Scores,
-    parent: str,
-    model: PreTrainedModel,
-    pruned: PreTrainedModel,
-) -> dict[str, Any]:
-    """Returns what compression.json tells: indices are the parent's own."""
-
-    def kept(indices: tuple[Any, ...], count: int, of: int) -> dict[str, Any]:
-        return {"count": count, "of": of, "indices": indices}
-
-    whole = len(plan.vocabulary) == shape.vocabulary
-    return {
-        "parent": parent,
-        "kept_layers": plan.layers,
-        "kept_heads": {
-            **kept(plan.groups, len(plan.groups[0]), shape.groups),
-            "queries_per_group": shape.queries,
-        },
-        "kept_channels": kept(plan.channels, len(plan.channels[0]), shape.channels),
-        "kept_hidden": kept(plan.hidden, len(plan.hidden), shape.hidden),
-        "kept_vocabulary": kept(
-            () if whole else plan.vocabulary, len(plan.vocabulary), shape.vocabulary
-        ),
-        "kept_positions": {"count": plan.positions, "of": shape.positions},
-        "layer_influence": [round(float(each), 6) for each in scores.influence],
-        "parameters": {"before": count_parameters(model), "after": count_parameters(pruned)},
-    }
 
 
 def _recovery(

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from components.slicing.planning import LayerChoice, Size
 from components.training import Distillation
 from kg_schema.errors import InputError
 
 Task = Literal["intent", "answer"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
-LayerChoice = Literal["even", "influence"]
 
 
 @dataclass(frozen=True)
@@ -83,19 +83,27 @@ class PruneSettings:
         Raises:
             InputError: A setting is out of its range.
         """
-        for name in ("layers", "channels", "heads", "hidden"):
-            if not 0.0 < getattr(self, name) <= 1.0:
-                raise InputError(
-                    f"{name} is {getattr(self, name)}", fix="use a share above 0 and up to 1"
-                )
-        for name in ("multiple", "calibration_rows", "batch_size", "max_length", "ranks"):
+        _ = self.size
+        for name in ("calibration_rows", "batch_size", "ranks"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}", fix="use 1 or more")
-        for name in ("vocabulary", "positions", "recovery_epochs"):
+        for name in ("vocabulary", "recovery_epochs"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} is {getattr(self, name)}", fix="use 0 or more")
-        if self.layer_choice not in ("even", "influence"):
-            raise InputError(f"layer_choice is {self.layer_choice!r}", fix="use even or influence")
+
+    @property
+    def size(self) -> Size:
+        """How much is kept of everything but the vocabulary."""
+        return Size(
+            layers=self.layers,
+            layer_choice=self.layer_choice,
+            channels=self.channels,
+            heads=self.heads,
+            hidden=self.hidden,
+            multiple=self.multiple,
+            positions=self.positions,
+            max_length=self.max_length,
+        )
 
     def distillation(self, kept: Sequence[int], layers: int) -> Distillation:
         """Returns how the recovery weighs teacher and labels.

@@ -1,10 +1,8 @@
 from pathlib import Path
 
 import pytest
-import torch
 
 from components.distill import DistillSettings, distill_model
-from components.distill.shape import cut_student
 from components.finetune import FinetuneSettings, finetune_model
 from components.model_dir import load_model, read_compression, read_model_manifest, save_model
 from kg_schema.errors import InputError
@@ -19,6 +17,7 @@ from tests.components.training.tiny import (
 )
 
 FAST = {"batch_size": 8, "max_length": 32, "ranks": 1, "threads": 1, "precision": "fp32"}
+TAUGHT = {**FAST, "learning_rate": 5e-3, "dropout": 0.0}
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +32,14 @@ def teacher(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_student_is_cut_taught_and_described(teacher, shards, tmp_path) -> None:
     out, checkpoints = tmp_path / "student", tmp_path / "checkpoints"
     settings = DistillSettings(
-        layers=2, channels=0.25, epochs=6, learning_rate=5e-3, dropout=0.0, **FAST
+        layers=0.5,
+        channels=0.25,
+        multiple=8,
+        vocabulary=40,
+        epochs=6,
+        learning_rate=5e-3,
+        dropout=0.0,
+        **FAST,
     )
     result = distill_model(str(teacher), str(shards), str(out), settings, str(checkpoints))
     assert result.training.validation["accuracy"] >= 0.9
@@ -79,7 +85,9 @@ def test_a_language_model_teaches_a_smaller_one_of_fewer_tokens(shards, tmp_path
     decoder = make_decoder(tmp_path / "decoder", layers=4)
     finetune_model(str(shards), str(decoder), str(teacher), settings, c)
     out = tmp_path / "student"
-    smaller = DistillSettings(task="answer", layers=2, epochs=4, learning_rate=1e-2, **FAST)
+    smaller = DistillSettings(
+        task="answer", layers=0.5, multiple=8, epochs=4, learning_rate=1e-2, **FAST
+    )
     result = distill_model(str(teacher), str(shards), str(out), smaller, c)
     assert result.after["encoder"] < result.before["encoder"]
     assert result.training.validation["accuracy"] > 0.3
@@ -113,31 +121,7 @@ def test_a_teacher_of_another_task_is_bad_input(teacher, shards, tmp_path) -> No
         )
 
 
-@pytest.mark.parametrize("make", [make_classifier, make_decoder])
-def test_a_whole_cut_is_the_teacher_itself(make, tmp_path: Path) -> None:
-    teacher, _ = load_model(make(tmp_path / "teacher", layers=2))
-    student, cut = cut_student(teacher, layers=2, channels=teacher.config.intermediate_size)
-    ids = torch.tensor([[2, 5, 6, 3]])
-    with torch.no_grad():
-        assert torch.equal(student(ids).logits, teacher(ids).logits)
-    assert cut.layers == (0, 1)
-
-
-@pytest.mark.parametrize("make", [make_classifier, make_decoder])
-def test_the_strongest_channels_stay(make, tmp_path: Path) -> None:
-    teacher, _ = load_model(make(tmp_path / "teacher", layers=1))
-    block = dict(teacher.named_modules())
-    name = next(each for each in block if each.endswith(("layer.0.output.dense", "mlp.down_proj")))
-    with torch.no_grad():
-        block[name].weight[:, 5:] *= 1e-6
-    student, cut = cut_student(teacher, layers=1, channels=5)
-    assert cut.channels == ((0, 1, 2, 3, 4),)
-    ids = torch.tensor([[2, 5, 6, 3]])
-    with torch.no_grad():
-        torch.testing.assert_close(student(ids).logits, teacher(ids).logits, atol=1e-3, rtol=0)
-
-
-def test_a_student_larger_than_its_teacher_is_bad_input(tmp_path: Path) -> None:
-    teacher, _ = load_model(make_classifier(tmp_path / "teacher"))
+@pytest.mark.parametrize("wrong", [{"layers": 2}, {"channels": 0.0}, {"vocabulary": -1}])
+def test_a_student_larger_than_its_teacher_or_of_nothing_is_bad_input(wrong) -> None:
     with pytest.raises(InputError):
-        cut_student(teacher, layers=3, channels=8)
+        DistillSettings(**wrong)

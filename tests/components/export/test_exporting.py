@@ -22,7 +22,7 @@ from kg_schema.errors import InputError
 from serving.answer_model import AnswerModel
 from serving.intent import IntentModel
 from serving.manifest import verify_manifest
-from tests.components.prune.tiny import (
+from tests.components.slicing.tiny import (
     LABELS,
     make_model,
     make_shards,

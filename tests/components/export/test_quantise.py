@@ -8,7 +8,7 @@ from onnx import helper, numpy_helper
 
 from components.export.graph import write_graph
 from components.export.quantise import RECIPES, Recipe, quantise_graph
-from tests.components.prune.tiny import make_model
+from tests.components.slicing.tiny import make_model
 
 IDS = np.array([[9, 12, 20, 40, 33, 18, 50], [5, 7, 8, 20, 1, 1, 1]])
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from components.export.smoothing import SmoothedLinear, smooth_model
-from tests.components.prune.tiny import logits_of, make_model
+from tests.components.slicing.tiny import logits_of, make_model
 
 IDS = torch.tensor([[9, 12, 20, 40, 33, 18, 50], [5, 7, 8, 20, 0, 0, 0]])
 MASK = torch.tensor([[1] * 7, [1] * 4 + [0] * 3])

@@ -10,11 +10,11 @@ from transformers import PreTrainedModel
 from components.model_dir import load_model, read_compression, read_model_manifest, save_model
 from components.prune import pruning
 from components.prune.pruning import PruneResult, PruneSettings, prune_model
-from components.prune.slicer import Plan, Shape, slice_model
+from components.slicing.slicer import Plan, Shape, slice_model
 from components.training import TrainSpec
 from kg_schema.errors import InputError
 from serving.manifest import ManifestError, content_sha256
-from tests.components.prune.tiny import (
+from tests.components.slicing.tiny import (
     LABELS,
     logits_of,
     make_model,
@@ -215,3 +215,14 @@ def test_the_wrong_task_and_half_a_teacher_are_refused(shards: Path, tmp_path: P
     with pytest.raises(ManifestError):
         prune_model(str(teacher), str(shards), out, PruneSettings(**CUT), "unused")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_kept_layer_learns_what_the_next_kept_one_used_to_read() -> None:
+    pairs = PruneSettings().distillation([0, 1, 4], layers=6).layer_map
+    assert pairs == ((1, 1), (2, 4), (3, 6))
+
+
+@pytest.mark.parametrize("wrong", [{"layers": 0.0}, {"vocabulary": -1}, {"recovery_epochs": -1}])
+def test_settings_out_of_range_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(InputError):
+        PruneSettings(**wrong)

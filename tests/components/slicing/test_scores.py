@@ -1,12 +1,11 @@
 import pytest
 import torch
 
-from components.prune.planning import choose_layers, plan_pruning
-from components.prune.scores import score_model
-from components.prune.settings import PruneSettings
-from components.prune.slicer import Plan, Shape, slice_model
+from components.slicing.planning import Size, choose_layers, plan_cut
+from components.slicing.scores import score_model, weigh_model
+from components.slicing.slicer import Plan, Shape, slice_model
 from kg_schema.errors import InputError
-from tests.components.prune.tiny import make_model
+from tests.components.slicing.tiny import make_model
 
 IDS = torch.tensor([[9, 12, 20, 40, 33, 18, 50], [5, 7, 8, 20, 0, 0, 0]])
 MASK = torch.tensor([[1] * 7, [1] * 4 + [0] * 3])
@@ -32,10 +31,8 @@ def test_dead_parts_are_worth_nothing_and_go_first(family: str) -> None:
     assert (scores.groups[:, 0] == 0).all()
     assert (scores.groups[:, 1:] > 0).all()
     assert (scores.hidden > 0).all()
-    settings = PruneSettings(
-        layers=1.0, channels=0.5, heads=1.0 if family == "bert" else 0.5, vocabulary=0
-    )
-    plan = plan_pruning(model.config.model_type, shape, scores, settings, range(shape.vocabulary))
+    size = Size(channels=0.5, heads=1.0 if family == "bert" else 0.5)
+    plan = plan_cut(model.config.model_type, shape, scores, size, range(shape.vocabulary))
     assert plan.channels == (tuple(range(1, 64, 2)),) * 4
     if family != "bert":
         assert plan.groups == ((1,),) * 4
@@ -59,8 +56,7 @@ def test_scored_channels_lose_less_than_the_others() -> None:
             if name.endswith("intermediate.dense.weight"):
                 weight *= torch.rand(64, 1, generator=torch.Generator().manual_seed(1)) ** 3 * 3
     scores = score_model(model, [BATCH])
-    settings = PruneSettings(layers=1.0, channels=0.5, vocabulary=0)
-    best = plan_pruning("bert", shape, scores, settings, range(shape.vocabulary))
+    best = plan_cut("bert", shape, scores, Size(channels=0.5), range(shape.vocabulary))
     others = tuple(tuple(sorted({*range(64)} - {*kept})) for kept in best.channels)
     worst = Plan(**{**vars(best), "channels": others})
 
@@ -73,10 +69,10 @@ def test_scored_channels_lose_less_than_the_others() -> None:
 
 def test_layers_are_spread_or_chosen_by_influence() -> None:
     influence = torch.tensor([0.1, 0.9, 0.3, 0.2, 0.8, 0.05])
-    assert choose_layers(6, PruneSettings(layers=0.5), influence) == (1, 3, 5)
-    assert choose_layers(6, PruneSettings(layers=0.1), influence) == (5,)
-    assert choose_layers(6, PruneSettings(layers=1.0), influence) == (0, 1, 2, 3, 4, 5)
-    by_influence = PruneSettings(layers=0.5, layer_choice="influence")
+    assert choose_layers(6, Size(layers=0.5), influence) == (1, 3, 5)
+    assert choose_layers(6, Size(layers=0.1), influence) == (5,)
+    assert choose_layers(6, Size(layers=1.0), influence) == (0, 1, 2, 3, 4, 5)
+    by_influence = Size(layers=0.5, layer_choice="influence")
     assert choose_layers(6, by_influence, influence) == (1, 2, 4)
 
 
@@ -91,17 +87,32 @@ def test_a_layer_that_does_nothing_has_no_influence() -> None:
     assert (influence[[0, 2, 3]] > 0.001).all()
 
 
-def test_a_kept_layer_learns_what_the_next_kept_one_used_to_read() -> None:
-    pairs = PruneSettings().distillation([0, 1, 4], layers=6).layer_map
-    assert pairs == ((1, 1), (2, 4), (3, 6))
+@pytest.mark.parametrize("family", ["bert", "llama", "qwen2", "qwen3"])
+def test_weights_alone_tell_the_strongest_channels(family: str) -> None:
+    model = make_model(family, "intent")
+    shape = Shape.of(model.config)
+    reads = "output.dense.weight" if family == "bert" else "down_proj.weight"
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if name.endswith(reads) and "attention" not in name:
+                weight[:, 32:] *= 1e-6
+    whole = range(shape.vocabulary)
+    size = Size(layers=0.5, channels=0.5)
+    plan = plan_cut(model.config.model_type, shape, weigh_model(model), size, whole)
+    assert plan.channels == (tuple(range(32)),) * 2
+    assert plan.layers == (1, 3)
+    unlike = slice_model(
+        model, Plan(**{**vars(Plan.whole(shape)), "channels": plan.channels[:1] * 4})
+    )
+    with torch.no_grad():
+        torch.testing.assert_close(unlike(**BATCH).logits, model(**BATCH).logits, atol=1e-3, rtol=0)
 
 
-def plan_for(family: str, **settings: object) -> Plan:
+def plan_for(family: str, **size: object) -> Plan:
     model = make_model(family, "intent")
     shape = Shape.of(model.config)
     scores = score_model(model, [BATCH])
-    chosen = PruneSettings(vocabulary=0, **settings)
-    return plan_pruning(family, shape, scores, chosen, range(shape.vocabulary))
+    return plan_cut(family, shape, scores, Size(**size), range(shape.vocabulary))
 
 
 def test_bert_heads_follow_the_hidden_width() -> None:
@@ -129,6 +140,6 @@ def test_positions_hold_the_rows() -> None:
 @pytest.mark.parametrize(
     "wrong", [{"layers": 0.0}, {"channels": 1.5}, {"multiple": 0}, {"layer_choice": "odd"}]
 )
-def test_settings_out_of_range_are_refused(wrong: dict[str, object]) -> None:
+def test_sizes_out_of_range_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(InputError):
-        PruneSettings(**wrong)
+        Size(**wrong)

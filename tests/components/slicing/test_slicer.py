@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from components.prune.families import family_of
-from components.prune.slicer import Plan, Shape, slice_model
+from components.slicing.families import family_of
+from components.slicing.slicer import Plan, Shape, slice_model
 from kg_schema.errors import InputError
-from tests.components.prune.tiny import (
+from tests.components.slicing.tiny import (
     logits_of,
     make_model,
 )

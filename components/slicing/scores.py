@@ -1,4 +1,4 @@
-"""What each part of a model is worth: activation x weight, on calibration batches.
+"""What each part of a model is worth: activation x weight, on calibration batches, or weight alone.
 
 A dimension that a linear layer reads is worth the energy it brings, times the energy of the
 weights that read it: E[x_j^2] * sum_i W_ij^2 (the score of Wanda, Sun et al. 2023, summed over a
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from components.prune.families import Family, family_of
-from components.prune.slicer import Shape
+from components.slicing.families import Family, family_of
+from components.slicing.slicer import Shape
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -87,6 +87,32 @@ def score_model(model: PreTrainedModel, batches: Iterable[Batch]) -> Scores:
     finally:
         for hook in hooks:
             hook.remove()
+    return _combine(model, family, shape, meter)
+
+
+def weigh_model(model: PreTrainedModel) -> Scores:
+    """Scores a model's parts by their weights alone, as if all hidden dimensions were alike.
+
+    A channel's input is taken for as large as the weights that make it. The layers all have
+    influence 0: how far they turn their input, no weight tells.
+
+    Raises:
+        InputError: The family is not supported.
+    """
+    family, shape = family_of(model.config.model_type), Shape.of(model.config)
+    meter = _Meter(turns=dict.fromkeys(range(shape.layers), 0.0))
+    made = torch.ones(shape.layers, shape.channels, dtype=torch.float64)
+    linears = {
+        name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)
+    }
+    for name, module in linears.items():
+        _, axes, layer = family.locate(f"{name}.weight", model.base_model_prefix)
+        if axes[0] == "channels" and layer is not None:
+            made[layer] *= module.weight.detach().double().square().sum(1)
+    for name, module in linears.items():
+        _, axes, layer = family.locate(f"{name}.weight", model.base_model_prefix)
+        alike = torch.ones(module.in_features, dtype=torch.float64)
+        meter.squares[name] = made[layer] if axes[1] == "channels" and layer is not None else alike
     return _combine(model, family, shape, meter)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from components.prune.families import Axis, Family, family_of
+from components.slicing.families import Axis, Family, family_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

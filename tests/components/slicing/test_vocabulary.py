@@ -9,9 +9,9 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from components.prune.vocabulary import Trimmed, trim_tokenizer
+from components.slicing.vocabulary import Trimmed, trim_tokenizer
 from kg_schema.errors import InputError
-from tests.components.prune.tiny import corpus, tickets, tokenizer_of
+from tests.components.slicing.tiny import corpus, tickets, tokenizer_of
 
 TEXTS = [row["text"] for row in tickets()]
 SIZES = {"bert": 100, "llama": 416, "qwen2": 378}  # little more than the tokens of TEXTS

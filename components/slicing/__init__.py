@@ -1,0 +1,1 @@
+"""Cutting a model of a known family to a plan; what prune and distill share."""
