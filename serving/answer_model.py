@@ -45,16 +45,12 @@ class AnswerModel:
     """
 
     def __init__(self, directory: Path, threads: int = 1) -> None:
-        import onnxruntime
         from tokenizers import Tokenizer
 
+        from serving.runtime import open_session
+
         self._serving = _read_json(directory / "onnx" / "serving.json")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(
-            str(directory / "onnx" / "model.onnx"), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = open_session(directory / "onnx" / "model.onnx", threads)
         self._tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()

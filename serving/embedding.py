@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tokenizers import Tokenizer
 
 from serving.manifest import ManifestError, verify_manifest
+from serving.runtime import open_session
 
 KIND = "encoder"
 CONFIG_FILE = "encoder.json"
@@ -60,13 +60,7 @@ class SentenceEncoder:
         self._tokenizer.enable_truncation(self.config.max_length)
         pad = self._tokenizer.id_to_token(self.config.pad_token_id) or "[PAD]"
         self._tokenizer.enable_padding(pad_id=self.config.pad_token_id, pad_token=pad)
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        self._session = ort.InferenceSession(
-            str(folder / GRAPH_FILE), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = open_session(folder / GRAPH_FILE)
 
     @property
     def model(self) -> str:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tokenizers import Tokenizer
 
 from serving.contracts import IntentPrediction, ScoredIntent
 from serving.manifest import ManifestError, content_sha256, verify_manifest
+from serving.runtime import open_session
 
 SERVING_FILE = "onnx/serving.json"
 MODEL_FILE = "onnx/model.onnx"
@@ -69,7 +69,7 @@ class IntentModel:
         self.config = _read_config(model_dir / SERVING_FILE)
         self.version = content_sha256(manifest)[:12]
         self._tokenizer = _open_tokenizer(model_dir / TOKENIZER_FILE, self.config)
-        self._session = _open_session(model_dir / MODEL_FILE)
+        self._session = open_session(model_dir / MODEL_FILE)
         wanted = {node.name for node in self._session.get_inputs()}
         if wanted != set(self.config.inputs):
             raise ManifestError(
@@ -147,12 +147,3 @@ def _open_tokenizer(path: Path, config: ServingConfig) -> Tokenizer:
     pad = tokenizer.id_to_token(config.pad_token_id) or "[PAD]"
     tokenizer.enable_padding(pad_id=config.pad_token_id, pad_token=pad)
     return tokenizer
-
-
-def _open_session(path: Path) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    # More threads than free cores make a 12 ms call last 470 ms.
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -74,14 +73,6 @@ def compare(model: Readings, graph: Readings) -> Agreement:
         torch_accuracy=model.accuracy,
         positions=int(same.size),
     )
-
-
-def open_graph(path: Path, threads: int) -> ort.InferenceSession:
-    """Opens a graph on the CPU, as it is served."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def graph_runner(session: ort.InferenceSession) -> Runner:

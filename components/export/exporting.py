@@ -19,12 +19,12 @@ from components.export.agreement import (
     compare,
     evenly,
     graph_runner,
-    open_graph,
     read_with,
     torch_runner,
 )
 from components.export.confidence import fit_temperature, fit_threshold, softmax
 from components.export.graph import INPUTS, write_graph
+from components.export.leading import leading_only
 from components.export.probing import interleaved
 from components.export.quantise import RECIPES, quantise_graph
 from components.export.settings import ExportError, ExportResult, ExportSettings
@@ -42,6 +42,7 @@ from components.training.data import (
 )
 from kg_schema.errors import InputError
 from serving.manifest import content_sha256, write_manifest
+from serving.runtime import open_session
 
 __all__ = ["ExportError", "ExportResult", "ExportSettings", "export_model"]
 
@@ -66,9 +67,21 @@ class _Graph:
 
 @dataclass(frozen=True)
 class _Work:
-    """What every step of one export needs; `rows` of the validation split, `train` of the other."""
+    """What every step of one export needs.
+
+    Args:
+        model: As it was given.
+        lean: The same without what its head does not read; the graphs are made of it.
+        train: Rows of the train split, to learn ranges on.
+        rows: Rows of the validation split, to compare on.
+        collate: Pads.
+        reference: What the model makes of `rows`.
+        folder: Where graphs go.
+        settings: The export's.
+    """
 
     model: Any
+    lean: Any
     train: TicketRows
     rows: TicketRows
     collate: Collator
@@ -78,7 +91,7 @@ class _Work:
 
     def try_graph(self, path: Path, recipe: str, precision: str) -> _Graph:
         """Reads the validation rows with a graph, one by one, and compares."""
-        run = graph_runner(open_graph(path, self.settings.threads))
+        run = graph_runner(open_session(path, self.settings.threads))
         readings = read_with(run, self.rows, self.collate, 1, f"check {recipe}")
         agreement = compare(self.reference, readings)
         logger.info("%s: %s", recipe, agreement)
@@ -117,7 +130,16 @@ def export_model(model: str, shards: str, out: str, settings: ExportSettings) ->
         (folder / ONNX_FOLDER).mkdir(exist_ok=True)
         size = TORCH_ROWS[settings.task]
         reference = read_with(torch_runner(torch_model), rows, collate, size, "check torch")
-        work = _Work(torch_model, train, rows, collate, reference, folder / ONNX_FOLDER, settings)
+        work = _Work(
+            model=torch_model,
+            lean=leading_only(torch_model),
+            train=train,
+            rows=rows,
+            collate=collate,
+            reference=reference,
+            folder=folder / ONNX_FOLDER,
+            settings=settings,
+        )
         graph, times = _choose(work)
         graph.path.replace(folder / ONNX_FOLDER / GRAPH_NAME)
         for left in (folder / ONNX_FOLDER).glob("*.onnx"):
@@ -173,7 +195,7 @@ def _copy(source: Path, folder: Path, manifest: Mapping[str, Any]) -> None:
 def _choose(work: _Work) -> tuple[_Graph, dict[str, float]]:
     """Returns the graph to serve and the median milliseconds of those that were timed."""
     plain = work.folder / "fp32.onnx"
-    write_graph(work.model, plain, per_token=work.settings.task == "answer")
+    write_graph(work.lean, plain, per_token=work.settings.task == "answer")
     quantised = _quantised(work, plain) if work.settings.precision != "fp32" else None
     times = _times(work, plain, quantised)
     if quantised is not None and (
@@ -200,7 +222,7 @@ def _quantised(work: _Work, plain: Path) -> _Graph | None:
     smoothed, target = work.folder / "smoothed.onnx", work.folder / "int8.onnx"
     size = TORCH_ROWS[work.settings.task]
     batches = (work.collate(taken) for taken in by_length(work.train, size, 0, 1))
-    model = smooth_model(work.model, batches)
+    model = smooth_model(work.lean, batches)
     write_graph(model, smoothed, per_token=work.settings.task == "answer")
     for recipe in RECIPES:
         quantise_graph(plain if recipe.block else smoothed, target, recipe)
@@ -223,7 +245,8 @@ def _times(work: _Work, plain: Path, quantised: _Graph | None) -> dict[str, floa
     batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     paths = {"fp32": plain, **({"int8": quantised.path} if quantised else {})}
     runners = {
-        name: graph_runner(open_graph(path, work.settings.threads)) for name, path in paths.items()
+        name: graph_runner(open_session(path, work.settings.threads))
+        for name, path in paths.items()
     }
     runners["torch"] = torch_runner(work.model)
     threads = torch.get_num_threads()

@@ -58,7 +58,8 @@ def write_graph(model: Any, path: Path, *, per_token: bool) -> None:
             where=type(model).__name__,
             fix="prune it further, or serve its directory with vLLM",
         )
-    model.set_attn_implementation("eager")
+    if hasattr(model, "set_attn_implementation"):
+        model.set_attn_implementation("eager")
     options = {"use_cache": False} if hasattr(model.config, "use_cache") else {}
     logits = Logits(model, options).eval()
     batch = {0: "batch", 1: "sequence"}

@@ -66,7 +66,7 @@ def quantise_graph(source: Path, target: Path, recipe: Recipe) -> None:
             op_types_to_quantize=[*MATRIX_OPS, *(LOOKUP_OPS if recipe.lookups else ())],
             per_channel=True,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=[] if recipe.head else _head(source),
+            nodes_to_exclude=[*_by_head(source), *([] if recipe.head else _head(source))],
         )
     finally:
         root.setLevel(level)
@@ -124,6 +124,17 @@ def _packed(weight: np.ndarray[Any, Any], block: int) -> tuple[Any, Any]:
     steps = np.where(scales > 0, scales, 1.0)[..., None]
     values = np.rint(blocks / steps) + ZERO
     return values.astype(np.uint8), scales.astype(np.float32)
+
+
+def _by_head(source: Path) -> list[str]:
+    """Returns the products whose weights differ by attention head: too small to gain by 8 bits."""
+    graph = onnx.load(str(source)).graph
+    axes = {tensor.name: len(tensor.dims) for tensor in graph.initializer}
+    return [
+        node.name
+        for node in graph.node
+        if node.op_type in MATRIX_OPS and any(axes.get(name, 0) > 2 for name in node.input)
+    ]
 
 
 def _head(source: Path) -> list[str]:

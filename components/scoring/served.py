@@ -188,17 +188,14 @@ class ServedAnswers:
     labels: tuple[str, ...] = ()
 
     def __init__(self, directory: Path) -> None:
-        import onnxruntime
         from tokenizers import Tokenizer
+
+        from serving.runtime import open_session
 
         serving = _read_json(directory / "onnx" / "serving.json")
         self._length = int(serving["max_length"])
         self._inputs = list(serving["inputs"])
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = THREADS
-        self._session = onnxruntime.InferenceSession(
-            str(directory / "onnx" / "model.onnx"), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = open_session(directory / "onnx" / "model.onnx", THREADS)
         self._tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
