@@ -267,8 +267,37 @@ def _add_bench(commands: Subparsers) -> None:
         "--nodes", type=int, action="append", help="size of a company (default: 10k, 100k, 1M)"
     )
     graph.add_argument("--quick", action="store_true", help="a smoke run, not to be quoted")
-    for table in (answers, graph):
+    for table in (answers, graph, _add_compression(tables)):
         table.add_argument("--out", type=Path, required=True, metavar="DIR", help="where it goes")
+
+
+def _add_compression(tables: Subparsers) -> argparse.ArgumentParser:
+    summary = "A teacher, and what pruning and distillation make of it"
+    parser = _command(tables, "compression", summary, "bench_compression", "train")
+    add = parser.add_argument
+    add(
+        "--data",
+        required=True,
+        metavar="WHERE",
+        help="tickets as CSV or JSON Lines, or a folder with train.csv and test.csv",
+    )
+    add("--text-column", default="text", metavar="NAME", help="the text's column in a CSV")
+    add(
+        "--label-column",
+        default="",
+        metavar="NAME",
+        help="the label's column in a CSV (default: intent, label or category)",
+    )
+    add(
+        "--base-model",
+        default="minilm",
+        metavar="WHERE",
+        help="as in run, or tiny-qwen2, tiny-llama: decoders with random weights",
+    )
+    add("--task", choices=("intent", "answer"), default="intent", help="what the models learn")
+    add("--seed", type=int, action="append", help="of the trainings (default: 7, 11 and 13)")
+    add("--quick", action="store_true", help="a smoke run, not to be quoted")
+    return parser
 
 
 if __name__ == "__main__":

@@ -269,6 +269,16 @@ def bench_graph(arguments: argparse.Namespace) -> int:
     return _bench("graph", arguments.out, sizes=sizes, quick=arguments.quick, **chosen)
 
 
+def bench_compression(arguments: argparse.Namespace) -> int:
+    """Measures the compression table."""
+    from benchmarks.compression import CompressionData
+
+    data = CompressionData(arguments.data, arguments.text_column, arguments.label_column)
+    chosen = {"seeds": arguments.seed} if arguments.seed else {}
+    options = {"base_model": arguments.base_model, "task": arguments.task, **chosen}
+    return _bench("compression", arguments.out, data=data, quick=arguments.quick, **options)
+
+
 def _bench(name: str, out: Path, **options: Any) -> int:
     from importlib import import_module
 

@@ -228,19 +228,33 @@ def _cut_once(
     try:
         read_model_manifest(folder)
     except ManifestError:
-        _cut(teacher, folder, parent, shards, settings)
+        cut_student(str(teacher), str(shards), str(folder), settings)
     return folder
 
 
-def _cut(teacher: Path, folder: Path, parent: str, shards: Path, settings: DistillSettings) -> None:
+def cut_student(teacher: str, shards: str, out: str, settings: DistillSettings) -> None:
+    """Cuts a smaller student from its teacher, by the teacher's weights alone; not taught yet.
+
+    Args:
+        teacher: Location of the teacher's directory.
+        shards: Location of the shards, whose train split chooses the vocabulary.
+        out: Location of the student's directory, published whole or not at all.
+        settings: The student's size.
+
+    Raises:
+        InputError: The family cannot be cut that way.
+        ManifestError: A directory is not whole.
+    """
     from components.slicing.cutting import cut_model, trim_to_domain
     from components.slicing.scores import weigh_model
 
-    model, tokenizer = load_model(teacher)
-    rows = int(model.config.vocab_size)
-    trimmed = trim_to_domain(tokenizer, shards, settings.task, rows, settings.vocabulary)
+    directory = localise(teacher)
+    parent = content_sha256(read_model_manifest(directory))
+    model, tokenizer = load_model(directory)
+    rows, data = int(model.config.vocab_size), localise(shards)
+    trimmed = trim_to_domain(tokenizer, data, settings.task, rows, settings.vocabulary)
     cut = cut_model(model, trimmed, weigh_model(model), settings.size, parent)
     compression = {**cut.compression, "distilled": True}
     del compression["layer_influence"]  # not measured
-    with output_dir(str(folder)) as out:
-        save_model(cut.model, cut.tokenizer, out, task=settings.task, compression=compression)
+    with output_dir(out) as folder:
+        save_model(cut.model, cut.tokenizer, folder, task=settings.task, compression=compression)

@@ -1,0 +1,437 @@
+"""The compression table: a teacher and what pruning and distillation make of it."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.decoders import KINDS, make_decoder
+from benchmarks.frozen import svm_hits
+from benchmarks.models import ROWS, Workbench, make_all, workbench
+from benchmarks.recipes import make_recipe
+from benchmarks.speed import (
+    MAIN,
+    QUICK_REPEATS,
+    REPEATS,
+    SHAPES,
+    Shape,
+    served_arm,
+    summarise,
+    texts_of,
+    time_arms,
+    torch_arm,
+)
+from components.model_dir import read_model_manifest
+from components.scoring.latency import machine
+from components.scoring.served import Row, open_served, read_all, read_rows, readings_hits
+from components.scoring.statistics import (
+    RESAMPLES,
+    Hits,
+    accuracy_interval,
+    hits,
+    paired_loss,
+)
+from components.shard.sharding import ShardSettings, shard_tickets
+from components.shards import read_manifest, read_split
+from components.storage import localise, output_file
+from components.training.spec import Task
+from kg_schema.errors import InputError
+
+RESULT_NAME = "result.json"
+TABLE_NAME = "table.md"
+PLOT_NAME = "compression.png"
+
+SEEDS = (7, 11, 13)
+TEACHER, WINNER = "teacher", "winner"
+COMPRESSED = ("pruned", "distilled", WINNER)
+LABEL_COLUMNS = ("intent", "label", "category")
+BOOTSTRAP_SEED = 17
+NAMES = {
+    TEACHER: "teacher",
+    "pruned": "pruned",
+    "distilled": "distilled (smaller student)",
+    WINNER: "pruned + distilled (winner)",
+    "scratch": "the distilled shape without a teacher",
+    "svm": "frozen embeddings + linear SVM",
+}
+
+
+@dataclass(frozen=True)
+class CompressionData:
+    """What the table is measured on.
+
+    Args:
+        tickets: Location of a CSV or JSON Lines file, or of a folder with `train.csv` and, where
+            the test split is a file of its own, `test.csv`.
+        text_column: Column of the text.
+        label_column: Column of the label; empty takes the first of `intent`, `label` and
+            `category` that the CSV has.
+    """
+
+    tickets: str
+    text_column: str = "text"
+    label_column: str = ""
+
+
+def bench_compression(
+    out: Path,
+    *,
+    data: CompressionData,
+    base_model: str = "minilm",
+    task: Task = "intent",
+    seeds: Sequence[int] = SEEDS,
+    quick: bool = False,
+) -> Path:
+    """Trains, compresses and exports over several seeds, then reads the test split and times.
+
+    Nothing is chosen here: the recipes are fixed, and what export chooses (precision, confidence)
+    it chooses on the validation split. A model that is whole under `out` is not made again.
+
+    Args:
+        out: Folder of result.json, table.md, the plot, and the models.
+        data: The tickets.
+        base_model: As in `deskgraph run`, or a tiny decoder with random weights: `tiny-qwen2`,
+            `tiny-llama`.
+        task: `intent`, or `answer` for causal language models.
+        seeds: Of the trainings; the splits stay the same.
+        quick: One short pass of everything on one seed, to see that it works.
+
+    Returns:
+        The path of `result.json`.
+
+    Raises:
+        InputError: The data, the base model or both do not fit the task.
+    """
+    if not seeds:
+        raise InputError("no seeds to train with", where="--seed")
+    shards = _shard(data, out / "shards", task)
+    if base_model in KINDS:
+        base_model = _tiny_decoder(base_model, shards, out)
+    benches = _benches(out / "models", shards, base_model, task, seeds, quick=quick)
+    make_all(benches)
+    rows = read_rows(shards, "test", task)
+    scored = _score(benches, rows, task)
+    if task == "intent":
+        scored["svm"] = [hits(svm_hits(base_model, shards, rows))]
+    speed = _time(benches[0], rows, task, quick=quick)
+    result = _result(benches, scored, speed)
+    result |= {
+        "quick": quick,
+        "task": task,
+        "base_model": base_model,
+        "seeds": [*seeds],
+        "data": _described(shards),
+        "machine": machine(),
+    }
+    with output_file(str(out / RESULT_NAME)) as path:
+        path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    (out / TABLE_NAME).write_text(markdown_table(result), encoding="utf-8")
+    _plot(result, out / PLOT_NAME)
+    return out / RESULT_NAME
+
+
+def _shard(data: CompressionData, out: Path, task: Task) -> Path:
+    tickets, test = data.tickets, ""
+    if "://" not in tickets and Path(tickets).is_dir() and (Path(tickets) / "train.csv").is_file():
+        beside = Path(tickets) / "test.csv"
+        tickets, test = str(Path(tickets) / "train.csv"), str(beside) if beside.is_file() else ""
+    settings = ShardSettings(
+        task=task,
+        text_column=data.text_column,
+        label_column=data.label_column or _label_column(localise(tickets)),
+        validation_fraction=0.1,
+        test_fraction=0.2,
+    )
+    shard_tickets(tickets, str(out), settings, test)
+    return out
+
+
+def _label_column(path: Path) -> str:
+    """Returns the label's column: of a CSV the first known name in its head, else `intent`."""
+    if path.suffix != ".csv":
+        return LABEL_COLUMNS[0]
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            header = next(csv.reader(lines), [])
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot be read: {error}", where=str(path)) from error
+    known = [name for name in LABEL_COLUMNS if name in header]
+    if not known:
+        raise InputError(
+            f"its columns are {', '.join(header)}",
+            where=str(path),
+            fix="name the label's with --label-column",
+        )
+    return known[0]
+
+
+def _tiny_decoder(kind: str, shards: Path, out: Path) -> str:
+    from components.training.checkpoint import content_digest
+
+    table = read_split(shards, "train")
+    texts = [text for name in ("text", "answer") for text in table.column(name).to_pylist() if text]
+    folder = out / "base" / f"{kind}-{content_digest(shards)[:8]}"
+    if not (folder / "config.json").is_file():
+        make_decoder(kind, texts, folder, BOOTSTRAP_SEED)
+    return str(folder)
+
+
+def _benches(
+    work: Path, shards: Path, base_model: str, task: Task, seeds: Sequence[int], *, quick: bool
+) -> list[Workbench]:
+    rows = int(read_manifest(shards)["rows"]["train"])
+    return [
+        workbench(
+            work,
+            shards,
+            base_model,
+            make_recipe(task, rows, seed, base_model=base_model, quick=quick),
+            seed=seed,
+        )
+        for seed in (seeds[:1] if quick else seeds)
+    ]
+
+
+def _score(benches: Sequence[Workbench], rows: Sequence[Row], task: Task) -> dict[str, list[Hits]]:
+    """Returns what each row of the table got right on the test split, seed by seed."""
+    return {
+        name: [
+            readings_hits(read_all(open_served(bench.served(name), task), rows, f"test {name}"))
+            for bench in benches
+        ]
+        for name in ROWS
+    }
+
+
+def _time(
+    bench: Workbench, rows: Sequence[Row], task: Task, *, quick: bool
+) -> dict[str, dict[str, Any]]:
+    """Times every shape: all rows as served, teacher and winner in torch too."""
+    from tokenizers import Tokenizer
+
+    models = (TEACHER, *COMPRESSED)
+    tokenizers = []
+    for name in models:
+        tokenizer = Tokenizer.from_file(str(bench.served(name) / "tokenizer.json"))
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        tokenizers.append(tokenizer)
+    arms = {name: served_arm(bench.served(name), task) for name in models}
+    arms |= {f"{name} in torch": torch_arm(bench.trained(name)) for name in (TEACHER, WINNER)}
+    repeats = QUICK_REPEATS if quick else REPEATS
+    texts = [row.text for row in rows]
+    return {
+        shape_name(shape): summarise(
+            time_arms(arms, texts_of(shape, texts, tokenizers), repeats[shape[0]]), TEACHER
+        )
+        for shape in SHAPES
+    }
+
+
+def shape_name(shape: Shape) -> str:
+    """Returns a shape in words."""
+    return f"batch {shape[0]}, {shape[1]}"
+
+
+def _result(
+    benches: Sequence[Workbench],
+    scored: Mapping[str, Sequence[Hits]],
+    speed: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
+    rows = {name: _row(name, benches, scored, speed) for name in scored}
+    result: dict[str, Any] = {
+        f"{name}_accuracy": rows[name]["accuracy"]["value"] if name in rows else None
+        for name in (TEACHER, "scratch", "svm")
+    }
+    for name in COMPRESSED:
+        row = rows[name]
+        result |= {
+            f"{name}_accuracy": row["accuracy"]["value"],
+            f"{name}_loss_points": row["loss_points"]["value"],
+            f"{name}_params_total": row["parameters"]["total"],
+            f"{name}_params_encoder": row["parameters"]["encoder"],
+            f"{name}_cut_total": row["cut"]["total"],
+            f"{name}_cut_encoder": row["cut"]["encoder"],
+            f"{name}_speedup_same_runtime": row["speedup"]["value"],
+        }
+    main = speed[shape_name(MAIN)]
+    result["winner_speedup_total"] = round(
+        main[f"{TEACHER} in torch"]["cpu_median_ms"] / main[WINNER]["cpu_median_ms"], 3
+    )
+    return {
+        **result,
+        "rows": list(rows.values()),
+        "speed": speed,
+        "recipes": [_plain(asdict(bench.recipe)) for bench in benches],
+    }
+
+
+def _plain(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Leaves out where a stage was told to keep things."""
+    return {
+        stage: {name: value for name, value in settings.items() if name != "teacher_cache"}
+        for stage, settings in recipe.items()
+    }
+
+
+def _row(
+    name: str,
+    benches: Sequence[Workbench],
+    scored: Mapping[str, Sequence[Hits]],
+    speed: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
+    own, teacher = mean_hits(scored[name]), mean_hits(scored[TEACHER])
+    row: dict[str, Any] = {
+        "row": name,
+        "accuracy": _rounded(asdict(accuracy_interval(own, BOOTSTRAP_SEED))),
+        "loss_points": _rounded(asdict(paired_loss(teacher, own, BOOTSTRAP_SEED))),
+        "accuracy_by_seed": [round(each.share, 6) for each in scored[name]],
+        "test_rows": len(own.right),
+        "resamples": RESAMPLES,
+    }
+    if name not in ROWS:
+        return row
+    manifests = [read_model_manifest(bench.served(name)) for bench in benches]
+    whole = read_model_manifest(benches[0].served(TEACHER))["parameters"]
+    parameters = manifests[0]["parameters"]
+    row |= {
+        "parameters": parameters,
+        "cut": {part: round(1 - parameters[part] / whole[part], 6) for part in parameters},
+        "validation_by_seed": [each.get("validation", {}).get("accuracy") for each in manifests],
+        "served_as": [_precision(bench.served(name)) for bench in benches],
+        "onnx_megabytes": round(
+            (benches[0].served(name) / "onnx" / "model.onnx").stat().st_size / 2**20, 2
+        ),
+    }
+    timed = speed[shape_name(MAIN)].get(name)
+    return row | ({"speedup": timed["speedup"], "ms": timed["cpu_median_ms"]} if timed else {})
+
+
+def _precision(directory: Path) -> str:
+    content = json.loads((directory / "onnx" / "serving.json").read_text(encoding="utf-8"))
+    recipe: str = content["recipe"]
+    return recipe
+
+
+def mean_hits(seeds: Sequence[Hits]) -> Hits:
+    """Returns, row by row, what was right on average over seeds.
+
+    An interval over these tells how much other tickets would change the mean; how much other
+    seeds do is in `accuracy_by_seed`.
+    """
+    return Hits(np.mean([each.right for each in seeds], axis=0), seeds[0].of)
+
+
+def _rounded(interval: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 6) for name, value in interval.items()}
+
+
+def _described(shards: Path) -> dict[str, Any]:
+    manifest = read_manifest(shards)
+    return {
+        "sources": [each["sha256"] for each in manifest["source"]],
+        "rows": manifest["rows"],
+        "labels": len(manifest["labels"]),
+        "split_seed": manifest["seed"],
+    }
+
+
+def markdown_table(result: Mapping[str, Any]) -> str:
+    """Formats two tables: the rows, and the times by shape; 95% intervals in brackets."""
+    main = shape_name(MAIN)
+    lines = ["**A smoke run: not to be quoted.**", ""] if result["quick"] else []
+    lines += [
+        "| row | right on test | lost, points | seeds, lowest to highest | parameters | gone "
+        f"| encoder gone | ms, {main} | times as fast |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    lines += [_line(row) for row in result["rows"]]
+    arms = list(result["speed"][main])
+    lines += [
+        "",
+        "| ms a batch, one thread | " + " | ".join(arms) + " | winner served, against the teacher "
+        "served | against it in torch |",
+        "|---|" + "---|" * (len(arms) + 2),
+    ]
+    for shape, timed in result["speed"].items():
+        times = [timed[arm]["cpu_median_ms"] for arm in arms]
+        total = timed[f"{TEACHER} in torch"]["cpu_median_ms"] / timed[WINNER]["cpu_median_ms"]
+        lines.append(
+            f"| {shape} | "
+            + " | ".join(f"{each:.2f}" for each in times)
+            + f" | {timed[WINNER]['speedup']['value']:.1f} x | {total:.1f} x |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    loss, seeds = row["loss_points"], row["accuracy_by_seed"]
+    cells = [
+        NAMES[row["row"]],
+        _span(row["accuracy"], 100, "%"),
+        "" if row["row"] == TEACHER else _span(loss, 1, ""),
+        f"{100 * min(seeds):.2f} to {100 * max(seeds):.2f}" if len(seeds) > 1 else "",
+    ]
+    if "parameters" in row:
+        cells += [
+            f"{row['parameters']['total'] / 1e6:.2f}M",
+            f"{100 * row['cut']['total']:.1f}%",
+            f"{100 * row['cut']['encoder']:.1f}%",
+        ]
+    if "speedup" in row:
+        cells += [f"{row['ms']:.3f}", _span(row["speedup"], 1, " x")]
+    return "| " + " | ".join(cells + [""] * (9 - len(cells))) + " |"
+
+
+def _span(interval: Mapping[str, float], factor: float, unit: str) -> str:
+    value, low, high = (factor * interval[name] for name in ("value", "low", "high"))
+    return f"{value:.2f}{unit} [{low:.2f}, {high:.2f}]"
+
+
+def _plot(result: Mapping[str, Any], path: Path) -> None:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(8, 4.5), layout="constrained")
+    for row in result["rows"]:
+        share = {name: 100 * value for name, value in row["accuracy"].items()}
+        if "ms" not in row:
+            axes.axhline(share["value"], linestyle=":", color="grey")
+            axes.annotate(
+                NAMES[row["row"]],
+                (0.99, share["value"]),
+                va="bottom",
+                ha="right",
+                xycoords=("axes fraction", "data"),
+                color="grey",
+                fontsize="small",
+            )
+            continue
+        error = [[share["value"] - share["low"]], [share["high"] - share["value"]]]
+        size = 40 + 300 * row["parameters"]["total"] / result["rows"][0]["parameters"]["total"]
+        bars = axes.errorbar(row["ms"], share["value"], yerr=error, capsize=3, fmt="none")
+        axes.scatter(row["ms"], share["value"], s=size, color=bars.lines[2][0].get_color())
+        axes.annotate(
+            f"{NAMES[row['row']]}\n{row['parameters']['total'] / 1e6:.1f}M parameters",
+            (row["ms"], share["value"]),
+            xytext=(9, 9),
+            textcoords="offset points",
+            fontsize="small",
+        )
+    axes.set(
+        xscale="log",
+        xlabel=f"ms of processor time, {shape_name(MAIN)}, as served",
+        ylabel="right on the test split, %",
+    )
+    axes.grid(alpha=0.3)
+    axes.margins(x=0.25, y=0.2)
+    figure.savefig(path, dpi=150)
+    pyplot.close(figure)

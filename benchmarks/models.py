@@ -1,0 +1,160 @@
+"""The models of the compression table: trained, compressed and exported, one seed after another."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from benchmarks.recipes import Recipe
+from components.base_model import find_base
+from components.distill.distilling import cut_student, distill_model
+from components.export.exporting import export_model
+from components.finetune.finetuning import finetune_model
+from components.model_dir import read_model_manifest
+from components.prune.pruning import prune_model
+from components.shards import read_manifest
+from components.training.checkpoint import content_digest
+from kg_schema.progress import format_duration
+from serving.manifest import ManifestError, content_sha256
+
+ROWS = ("teacher", "pruned", "distilled", "winner", "scratch")
+DIGITS = 12
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """Where the models of one seed are made; what is whole there is not made again.
+
+    Args:
+        folder: Of this seed and recipe.
+        shards: Location of the shards.
+        base_model: What the teacher is made from.
+        recipe: How.
+    """
+
+    folder: Path
+    shards: str
+    base_model: str
+    recipe: Recipe
+
+    def trained(self, name: str) -> Path:
+        """Returns where a model is."""
+        return self.folder / name
+
+    def served(self, name: str) -> Path:
+        """Returns where its export is."""
+        return self.folder / f"{name}-served"
+
+    def steps(self) -> Iterator[tuple[str, Path, Callable[[Path], object]]]:
+        """Yields what is to be made, in order: its name, where it goes, and what makes it."""
+        makers: dict[str, Callable[[Path], object]] = {
+            "teacher": self._teacher,
+            "pruned": self._pruned,
+            "distilled": self._distilled,
+            "winner-start": self._start,
+            "winner": self._winner,
+            "scratch-start": self._scratch_start,
+            "scratch": self._scratch,
+        }
+        for name, make in makers.items():
+            yield name, self.trained(name), make
+        for name in ROWS:
+            yield f"export of {name}", self.served(name), self._exporter(name)
+
+    def _teacher(self, out: Path) -> None:
+        checkpoints = self._checkpoints("teacher")
+        finetune_model(self.shards, self.base_model, str(out), self.recipe.teacher, checkpoints)
+
+    def _pruned(self, out: Path) -> None:
+        checkpoints = self._checkpoints("pruned")
+        settings = replace(self.recipe.pruned, teacher_cache=self._cache)
+        prune_model(self._said, self.shards, str(out), settings, checkpoints)
+
+    def _distilled(self, out: Path) -> None:
+        checkpoints = self._checkpoints("distilled")
+        settings = replace(self.recipe.distilled, teacher_cache=self._cache)
+        distill_model(self._said, self.shards, str(out), settings, checkpoints)
+
+    def _start(self, out: Path) -> None:
+        prune_model(self._said, self.shards, str(out), self.recipe.start, self._checkpoints("s"))
+
+    def _winner(self, out: Path) -> None:
+        start, checkpoints = str(self.trained("winner-start")), self._checkpoints("winner")
+        settings = replace(self.recipe.winner, teacher_cache=self._cache)
+        distill_model(self._said, self.shards, str(out), settings, checkpoints, start)
+
+    def _scratch_start(self, out: Path) -> None:
+        cut_student(self._said, self.shards, str(out), self.recipe.distilled)
+
+    def _scratch(self, out: Path) -> None:
+        start, checkpoints = str(self.trained("scratch-start")), self._checkpoints("scratch")
+        finetune_model(self.shards, start, str(out), self.recipe.scratch, checkpoints)
+
+    def _exporter(self, name: str) -> Callable[[Path], object]:
+        return lambda out: export_model(
+            str(self.trained(name)), self.shards, str(out), self.recipe.export
+        )
+
+    @property
+    def _said(self) -> str:
+        return str(self.trained("teacher"))
+
+    @property
+    def _cache(self) -> str:
+        """What the teacher says of the train split serves every student."""
+        return self._checkpoints("teacher-outputs")
+
+    def _checkpoints(self, name: str) -> str:
+        return str(self.folder / "checkpoints" / name)
+
+
+def workbench(work: Path, shards: Path, base_model: str, recipe: Recipe, *, seed: int) -> Workbench:
+    """Returns the workbench of one seed; another recipe, base or data has another folder."""
+    parts = [
+        asdict(recipe),
+        content_sha256(read_manifest(shards)),
+        content_digest(find_base(base_model)),
+    ]
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:DIGITS]
+    return Workbench(work / f"seed-{seed}-{digest}", str(shards), base_model, recipe)
+
+
+def make_all(benches: Sequence[Workbench]) -> None:
+    """Makes what is not there yet, and says on standard error how it comes along."""
+    steps = [(bench, *step) for bench in benches for step in bench.steps()]
+    started, made = time.monotonic(), 0
+    for done, (bench, name, out, make) in enumerate(steps, start=1):
+        what = f"[{done:2d}/{len(steps)}] {bench.folder.name}: {name}"
+        if _is_whole(out):
+            _say(f"{what} is there")
+            continue
+        _say(f"{what} …")
+        begun = time.monotonic()
+        make(out)
+        made += 1
+        took, left = time.monotonic() - begun, (time.monotonic() - started) / made
+        _say(
+            f"{what} done in {format_duration(took)}"
+            f" | about {format_duration(left * (len(steps) - done))} left"
+        )
+    for bench in benches:
+        shutil.rmtree(bench.folder / "checkpoints", ignore_errors=True)
+
+
+def _is_whole(directory: Path) -> bool:
+    try:
+        read_model_manifest(directory)
+    except ManifestError:
+        return False
+    return True
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()

@@ -1,0 +1,121 @@
+"""How each row of the compression table is made, for any number of rows to learn from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from components.base_model import MINILM
+from components.distill.distilling import DistillSettings
+from components.export.settings import ExportSettings
+from components.finetune.finetuning import FinetuneSettings
+from components.prune.settings import PruneSettings
+from components.training.spec import Task
+
+# What BANKING77's train split gives in one pass; smaller sets are passed over more often.
+REFERENCE_ROWS = 9_000
+MOST_PASSES = 8
+
+Settings = TypeVar("Settings", FinetuneSettings, PruneSettings, DistillSettings)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings of every stage, by row of the table.
+
+    Args:
+        teacher: Of fine-tuning the base model.
+        pruned: Of pruning, with its recovery.
+        distilled: Of the small student cut from the teacher.
+        start: Of the pruning that the winner starts from, without a recovery.
+        winner: Of the distillation into that.
+        export: Of all of them.
+    """
+
+    teacher: FinetuneSettings
+    pruned: PruneSettings
+    distilled: DistillSettings
+    start: PruneSettings
+    winner: DistillSettings
+    export: ExportSettings
+
+    @property
+    def scratch(self) -> FinetuneSettings:
+        """How the distilled student's twin learns: as many steps, from labels alone."""
+        own = self.distilled
+        return FinetuneSettings(
+            task=own.task,
+            epochs=own.epochs * (1 + own.augment),
+            batch_size=own.batch_size,
+            learning_rate=own.learning_rate,
+            head_learning_rate=own.learning_rate,
+            max_length=own.max_length or self.teacher.max_length,
+            seed=own.seed,
+            ranks=own.ranks,
+            precision=own.precision,
+            freeze_embeddings=own.freeze_embeddings,
+            lora_rank=0,
+        )
+
+
+def make_recipe(
+    task: Task, rows: int, seed: int, *, base_model: str = MINILM, quick: bool = False
+) -> Recipe:
+    """Returns the recipe of one seed.
+
+    Args:
+        task: What the models do.
+        rows: Of the train split.
+        seed: Of every training.
+        base_model: Another one than `minilm` starts from random weights or is a decoder: its
+            embeddings learn too, and it has no table of positions to shorten.
+        quick: One short pass of everything, to see that it works.
+    """
+    passes = min(MOST_PASSES, max(1, round(REFERENCE_ROWS / max(rows, 1))))
+    known = base_model == MINILM
+    positions = 64 if known else 0
+    found = Recipe(
+        teacher=FinetuneSettings(
+            task=task,
+            seed=seed,
+            epochs=4 * passes,
+            learning_rate=2e-4 if known else 1e-3,
+            freeze_embeddings=known,
+            lora_rank=0,
+        ),
+        pruned=PruneSettings(task=task, seed=seed, recovery_epochs=8 * passes, dropout=0.0),
+        distilled=DistillSettings(
+            task=task,
+            seed=seed,
+            vocabulary=3500,
+            positions=positions,
+            epochs=10 * passes,
+            dropout=0.0,
+        ),
+        start=PruneSettings(
+            task=task,
+            seed=seed,
+            layers=1 / 6,
+            channels=1.0,
+            vocabulary=3500,
+            positions=positions,
+            recovery_epochs=0,
+        ),
+        winner=DistillSettings(task=task, seed=seed, epochs=10 * passes, dropout=0.0),
+        export=ExportSettings(task=task),
+    )
+    return _shortened(found) if quick else found
+
+
+def _shortened(recipe: Recipe) -> Recipe:
+    def short(settings: Settings) -> Settings:
+        return replace(settings, ranks=1, precision="fp32")
+
+    return Recipe(
+        teacher=replace(short(recipe.teacher), epochs=1),
+        pruned=replace(short(recipe.pruned), recovery_epochs=1, calibration_rows=32),
+        distilled=replace(short(recipe.distilled), epochs=1),
+        start=replace(short(recipe.start), calibration_rows=32),
+        winner=replace(short(recipe.winner), epochs=1),
+        export=replace(recipe.export, precision="fp32", calibration_rows=16, gate_rows=50),
+    )
