@@ -57,6 +57,7 @@ class DistillSettings:
         dropout: Of the student while it learns; negative keeps the model's own.
         teacher_cache: Folder of the teacher's kept outputs, where several trainings share them;
             empty keeps them with the checkpoints.
+        augment: Copies of each train row with other words, learned from the teacher alone.
     """
 
     task: Literal["intent", "answer"] = "intent"
@@ -83,14 +84,17 @@ class DistillSettings:
     freeze_embeddings: bool = True
     dropout: float = -1.0
     teacher_cache: str = ""
+    augment: int = 0
 
     def __post_init__(self) -> None:
-        """Refuses a size that no student can have.
+        """Refuses a size that no student can have, and terms that it cannot learn from.
 
         Raises:
-            InputError: A share is outside (0, 1], or a count is below 0.
+            InputError: A share is outside (0, 1], a count is below 0, or a term of the loss is
+                not for the task.
         """
         _ = self.size
+        self.distillation.require_fit(self.task)
         if self.vocabulary < 0:
             raise InputError(f"vocabulary is {self.vocabulary}", fix="use 0 or more")
 
@@ -116,6 +120,7 @@ class DistillSettings:
             hard_weight=self.hard_weight,
             hidden_weight=self.hidden_weight,
             cache=self.teacher_cache,
+            augment=self.augment,
         )
 
 

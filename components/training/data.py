@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from components.shards import UNLABELLED, read_split
+from components.training.augment import change_texts
 from components.training.spec import Task
 from kg_schema.errors import InputError
 
@@ -25,7 +26,7 @@ class Row:
     """One ticket, tokenised.
 
     Args:
-        index: Its place in the split, the same for every tokenizer.
+        index: Its place in the split (a changed text's is after it), the same for every tokenizer.
         ids: Token ids, prompt and target for task `answer`.
         labels: One class (`IGNORED` where there is none) for task `intent`; for `answer` one id
             a token, `IGNORED` over the prompt.
@@ -54,13 +55,33 @@ class TicketRows(Dataset[Row]):
         return TicketRows([row for row in self.rows if set(row.labels) - {IGNORED}])
 
 
-def read_rows(shards: Path, split: str, tokenizer: Any, task: Task, max_length: int) -> TicketRows:
-    """Reads and tokenises one split; a row without an answer is left out for task `answer`."""
+def read_rows(
+    shards: Path,
+    split: str,
+    tokenizer: Any,
+    task: Task,
+    max_length: int,
+    *,
+    augment: int = 0,
+    seed: int = 0,
+) -> TicketRows:
+    """Reads and tokenises one split; a row without an answer is left out for task `answer`.
+
+    Args:
+        shards: The shards directory.
+        split: Which split.
+        tokenizer: Makes the ids.
+        task: What the labels are.
+        max_length: Tokens a row is cut to.
+        augment: Changed texts of each row, without a label and after all others; `intent` only.
+        seed: Of the changes.
+    """
     table = read_split(shards, split)
     texts = table.column("text").to_pylist()
     if task == "intent":
-        labels = table.column("label").to_pylist()
-        return TicketRows(list(_classified(texts, labels, tokenizer, max_length)))
+        changed = change_texts(texts, augment, seed)
+        labels = table.column("label").to_pylist() + [UNLABELLED] * len(changed)
+        return TicketRows(list(_classified(texts + changed, labels, tokenizer, max_length)))
     answers = table.column("answer").to_pylist()
     return TicketRows(list(_answered(texts, answers, tokenizer, max_length)))
 

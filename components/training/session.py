@@ -149,8 +149,10 @@ def _open(spec: TrainSpec, world: World, tell: Tell) -> Session:
     if spec.lora is not None:
         model = adapt(model, spec.lora, spec.task)
     freeze(model, embeddings=spec.freeze_embeddings, layers=spec.freeze_layers)
-    rows = read_rows(shards, "train", tokenizer, spec.task, spec.max_length)
-    if spec.distillation is None or not spec.distillation.soft_weight:
+    rows = _train_rows(spec, shards, tokenizer)
+    if spec.distillation is None or not (
+        spec.distillation.soft_weight or spec.distillation.hidden_weight
+    ):
         rows = rows.labelled()
     contents = [content_digest(directory), content_digest(shards)]
     if spec.teacher:
@@ -168,6 +170,23 @@ def _open(spec: TrainSpec, world: World, tell: Tell) -> Session:
         collator=Collator(spec.task, tokenizer.pad_token_id),
         tell=tell,
     )
+
+
+def _train_rows(spec: TrainSpec, shards: Path, tokenizer: Any) -> TicketRows:
+    """Returns the train split, changed texts with it, in one model's tokens."""
+    return read_rows(
+        shards,
+        "train",
+        tokenizer,
+        spec.task,
+        spec.max_length,
+        augment=_augment(spec),
+        seed=spec.seed,
+    )
+
+
+def _augment(spec: TrainSpec) -> int:
+    return spec.distillation.augment if spec.distillation else 0
 
 
 def _objective(session: Session) -> Objective:
@@ -205,13 +224,15 @@ def _teacher(session: Session, teacher: Any, tokenizer: Any, pairs: Pairs) -> Te
         session.manifest["labels"]
     ):
         raise InputError("the teacher knows other labels than the shards", where=spec.teacher)
-    rows = read_rows(session.shards, "train", tokenizer, spec.task, spec.max_length)
+    rows = _train_rows(spec, session.shards, tokenizer)
     layers = [layer for _, layer in pairs]
+    changes = [_augment(spec), spec.seed] if _augment(spec) else []
     key = cache_key(
         content_digest(localise(spec.teacher)),
         content_digest(session.shards),
         spec.max_length,
         layers,
+        *changes,
     )
     kept = spec.distillation.cache if spec.distillation else ""
     path = (local_path(kept) if kept else session.folder / TEACHER_FOLDER) / f"{key}.safetensors"

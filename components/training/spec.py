@@ -50,6 +50,9 @@ class Distillation:
             empty spreads the student's layers evenly over the teacher's, last on last.
         cache: Folder of the teacher's cached outputs, shared by the trainings that name it;
             empty keeps them under the training's checkpoints.
+        augment: Copies of each train row with other words (`components.training.augment`), which
+            the teacher reads and no label goes with; an epoch is 1 + `augment` times as long.
+            Task `intent` only.
     """
 
     temperature: float = 2.0
@@ -58,6 +61,26 @@ class Distillation:
     hidden_weight: float = 0.0
     layer_map: tuple[tuple[int, int], ...] = ()
     cache: str = ""
+    augment: int = 0
+
+    def require_fit(self, task: Task) -> None:
+        """Refuses terms that no training of this task can learn from.
+
+        Raises:
+            InputError: A setting is out of its range or is not for this task.
+        """
+        if self.temperature <= 0:
+            raise InputError(f"temperature is {self.temperature}", fix="use a positive one")
+        if self.augment < 0:
+            raise InputError(f"augment is {self.augment}", fix="use 0 or more")
+        if self.augment and task == "answer":
+            raise InputError(
+                "changed texts have no answers to learn", fix="set augment to 0 for task answer"
+            )
+        if self.augment and not (self.soft_weight or self.hidden_weight):
+            raise InputError(
+                "changed texts have no labels to learn", fix="use a soft_weight or set augment to 0"
+            )
 
 
 @dataclass(frozen=True)
@@ -148,10 +171,8 @@ class TrainSpec:
             )
         if self.distillation is not None and not self.teacher:
             raise InputError("distillation without a teacher", fix="name the teacher's directory")
-        if self.distillation is not None and self.distillation.temperature <= 0:
-            raise InputError(
-                f"temperature is {self.distillation.temperature}", fix="use a positive one"
-            )
+        if self.distillation is not None:
+            self.distillation.require_fit(self.task)
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,17 @@ def test_a_language_model_is_asked_for_the_answer_alone(shards: Path) -> None:
     assert set(row.labels[: -len(asked)]) == {IGNORED}
 
 
+def test_changed_texts_follow_the_split_and_have_no_label(shards: Path) -> None:
+    tokenizer = make_tokenizer()
+    plain = read_rows(shards, "train", tokenizer, "intent", 32)
+    more = read_rows(shards, "train", tokenizer, "intent", 32, augment=2, seed=3)
+    assert more.rows[: len(plain)] == plain.rows
+    changed = more.rows[len(plain) :]
+    assert [row.index for row in changed] == list(range(len(plain), 3 * len(plain)))
+    assert all(row.labels == [IGNORED] for row in changed)
+    assert more.labelled().rows == plain.rows
+
+
 @pytest.mark.parametrize("task", ["intent", "answer"])
 def test_no_row_is_longer_than_allowed(shards: Path, task) -> None:
     rows = read_rows(shards, "train", make_tokenizer(), task, 6)

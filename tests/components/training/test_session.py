@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from components.model_dir import load_model, read_compression, read_model_manifest
 from components.training import Distillation, Lora, TrainSpec
@@ -149,6 +150,19 @@ def test_a_student_takes_its_teachers_view_over_wider_states(spec: TrainSpec, tm
     assert set(weights(Path(spec.out))) == set(weights(student))
     manifest = read_model_manifest(Path(spec.out))
     assert len(manifest["parent"]) == 64
+
+
+def test_a_teacher_reads_changed_texts_too(spec: TrainSpec, tmp_path) -> None:
+    teacher = make_classifier(tmp_path / "teacher")
+    cache = tmp_path / "cache"
+    taught = replace(spec, model_dir=str(teacher), teacher=str(teacher), epochs=1)
+    plain = train_here(replace(taught, distillation=Distillation(cache=str(cache))))
+    more = Distillation(cache=str(cache), augment=2)
+    result = train_here(replace(taught, distillation=more))
+    other = train_here(replace(taught, distillation=more, seed=8))
+    rows = sorted(len(load_file(path)["logits"]) for path in cache.iterdir())
+    assert rows == [rows[0], 3 * rows[0], 3 * rows[0]]
+    assert result.steps == other.steps == -(-3 * rows[0] // 8) > plain.steps
 
 
 def test_adapters_are_merged_into_a_plain_language_model(spec: TrainSpec, tmp_path) -> None:

@@ -43,6 +43,9 @@ def test_a_setting_nobody_reads_is_refused(tmp_path: Path) -> None:
         {"batch_size": 33},
         {"distillation": Distillation()},
         {"distillation": Distillation(temperature=0.0), "teacher": "t"},
+        {"distillation": Distillation(augment=-1), "teacher": "t"},
+        {"distillation": Distillation(augment=1, soft_weight=0.0), "teacher": "t"},
+        {"distillation": Distillation(augment=1), "teacher": "t", "task": "answer"},
     ],
 )
 def test_settings_that_cannot_train_are_bad_input(wrong) -> None:
