@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -62,27 +62,12 @@ NAMES = {
 }
 
 
-@dataclass(frozen=True)
-class CompressionData:
-    """What the table is measured on.
-
-    Args:
-        tickets: Location of a CSV or JSON Lines file, or of a folder with `train.csv` and, where
-            the test split is a file of its own, `test.csv`.
-        text_column: Column of the text.
-        label_column: Column of the label; empty takes the first of `intent`, `label` and
-            `category` that the CSV has.
-    """
-
-    tickets: str
-    text_column: str = "text"
-    label_column: str = ""
-
-
 def bench_compression(
     out: Path,
     *,
-    data: CompressionData,
+    data: str,
+    text_column: str = "text",
+    label_column: str = "",
     base_model: str = "minilm",
     task: Task = "intent",
     seeds: Sequence[int] = SEEDS,
@@ -95,7 +80,11 @@ def bench_compression(
 
     Args:
         out: Folder of result.json, table.md, the plot, and the models.
-        data: The tickets.
+        data: Location of a CSV or JSON Lines file, or of a folder with `train.csv` and, where the
+            test split is a file of its own, `test.csv`.
+        text_column: Column of the text in a CSV.
+        label_column: Column of the label; empty takes the first of `intent`, `label` and
+            `category` that the CSV has.
         base_model: As in `deskgraph run`, or a tiny decoder with random weights: `tiny-qwen2`,
             `tiny-llama`.
         task: `intent`, or `answer` for causal language models.
@@ -110,7 +99,7 @@ def bench_compression(
     """
     if not seeds:
         raise InputError("no seeds to train with", where="--seed")
-    shards = _shard(data, out / "shards", task)
+    shards = _shard(data, text_column, label_column, task, out / "shards")
     if base_model in KINDS:
         base_model = _tiny_decoder(base_model, shards, out)
     benches = _benches(out / "models", shards, base_model, task, seeds, quick=quick)
@@ -136,15 +125,15 @@ def bench_compression(
     return out / RESULT_NAME
 
 
-def _shard(data: CompressionData, out: Path, task: Task) -> Path:
-    tickets, test = data.tickets, ""
+def _shard(tickets: str, text_column: str, label_column: str, task: Task, out: Path) -> Path:
+    test = ""
     if "://" not in tickets and Path(tickets).is_dir() and (Path(tickets) / "train.csv").is_file():
         beside = Path(tickets) / "test.csv"
         tickets, test = str(Path(tickets) / "train.csv"), str(beside) if beside.is_file() else ""
     settings = ShardSettings(
         task=task,
-        text_column=data.text_column,
-        label_column=data.label_column or _label_column(localise(tickets)),
+        text_column=text_column,
+        label_column=label_column or _label_column(localise(tickets)),
         validation_fraction=0.1,
         test_fraction=0.2,
     )

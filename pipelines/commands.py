@@ -271,12 +271,10 @@ def bench_graph(arguments: argparse.Namespace) -> int:
 
 def bench_compression(arguments: argparse.Namespace) -> int:
     """Measures the compression table."""
-    from benchmarks.compression import CompressionData
-
-    data = CompressionData(arguments.data, arguments.text_column, arguments.label_column)
     chosen = {"seeds": arguments.seed} if arguments.seed else {}
-    options = {"base_model": arguments.base_model, "task": arguments.task, **chosen}
-    return _bench("compression", arguments.out, data=data, quick=arguments.quick, **options)
+    names = ("data", "text_column", "label_column", "base_model", "task", "quick")
+    options = {name: getattr(arguments, name) for name in names}
+    return _bench("compression", arguments.out, **options, **chosen)
 
 
 def _bench(name: str, out: Path, **options: Any) -> int:

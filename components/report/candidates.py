@@ -178,6 +178,52 @@ def confusion_section(
     }
 
 
+def losses_section(selected: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Returns what each candidate lost intent by intent, worst first; None without intents.
+
+    The order is the chosen model's; where the teacher itself was chosen, that of the largest loss.
+    """
+    scored = selected["test"]
+    recalls = {
+        name: {each["name"]: each for each in score["classes"] if each["rows"]}
+        for name, score in scored.items()
+    }
+    others = [name for name in scored if name != TEACHER]
+    if not recalls[TEACHER] or not others:
+        return None
+    winner = selected["winner"]
+    deciding = others if winner == TEACHER else [winner]
+    lost = {
+        intent: {name: each["recall"] - recalls[name][intent]["recall"] for name in others}
+        for intent, each in recalls[TEACHER].items()
+    }
+    order = sorted(lost, key=lambda it: (-max(lost[it][name] for name in deciding), it))
+    worse = [it for it in order if max(lost[it][name] for name in deciding) > 0]
+    better = sum(min(lost[it][name] for name in deciding) < 0 for it in order)
+    return {
+        "names": [short(name) for name in others],
+        "rows": [
+            {
+                "name": intent,
+                "tickets": recalls[TEACHER][intent]["rows"],
+                "teacher": percent(recalls[TEACHER][intent]["recall"], 0),
+                "losses": [_signed(100 * lost[intent][name]) for name in others],
+            }
+            for intent in worse[:WORST_INTENTS]
+        ],
+        "caption": f"Of {len(order)} intents, {len(worse)} are found less often than by the "
+        f"teacher and {better} more often, by "
+        f"{'any of the candidates' if winner == TEACHER else 'the chosen model'}. "
+        f"Points of recall lost on the test split, worst first"
+        f"{f', the first {WORST_INTENTS}' if len(worse) > WORST_INTENTS else ''}.",
+    }
+
+
+def _signed(points: float) -> str:
+    """Returns points lost; what was gained has a minus sign."""
+    return f"{points:.1f}" if round(points, 1) else "0"
+
+
 def champion_line(selected: Mapping[str, Any]) -> str:
     """Says how the winner compares with what is served."""
     champion = selected["champion"]

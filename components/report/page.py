@@ -16,6 +16,7 @@ from components.report.candidates import (
     cards,
     champion_line,
     confusion_section,
+    losses_section,
     scatter_section,
     shown,
 )
@@ -86,6 +87,7 @@ def _render(
         budget=_points(budget),
         budget2=_points(2 * budget),
         champion=champion_line(selected),
+        losses=losses_section(selected),
         confusion=confusion_section(measured, selected),
         answers=answers_section(answered),
         skipped=answered.get("skipped", ""),

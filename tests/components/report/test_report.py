@@ -12,6 +12,7 @@ import pytest
 
 from components.evaluate.evaluation import EvaluateSettings, evaluate_candidates
 from components.evaluate.tables import answer_tables
+from components.report.candidates import losses_section
 from components.report.page import write_report
 from components.select.selection import SelectSettings, select_candidate
 from kg_schema.errors import InputError
@@ -104,6 +105,7 @@ def test_page_holds_the_numbers_and_stands_alone(
     assert f"{100 * content['test']['distilled']['accuracy']['value']:.2f}" in text
     assert content["reason"][1:] in text
     assert "The distilled model was chosen" in text
+    assert "Where compression costs the most" in text
     assert "What the chosen model takes for something else" in text
     assert "The graph changes +56.7 points" in text
     assert content["model"]["sha256"][:16] in text
@@ -189,3 +191,30 @@ def test_what_does_not_belong_together_is_refused(
     with pytest.raises(ManifestError):
         write_report(selection, selection, answers, shards, out)
     assert not Path(out).exists()
+
+
+def _scored(recalls: dict[str, float]) -> dict[str, Any]:
+    classes = [{"name": name, "rows": 10, "recall": recall} for name, recall in recalls.items()]
+    return {"classes": classes}
+
+
+def test_losses_stand_intent_by_intent_worst_first() -> None:
+    selected = {
+        "winner": "distilled",
+        "test": {
+            "teacher": _scored({"heat": 0.9, "noise": 1.0, "refund": 0.5}),
+            "pruned": _scored({"heat": 0.1, "noise": 1.0, "refund": 0.5}),
+            "distilled": _scored({"heat": 0.8, "noise": 0.7, "refund": 0.6}),
+        },
+    }
+    found = losses_section(selected)
+    assert found is not None
+    assert [(row["name"], row["losses"]) for row in found["rows"]] == [
+        ("noise", ["0", "30.0"]),
+        ("heat", ["80.0", "10.0"]),
+    ]
+    assert "Of 3 intents, 2 are found less often" in found["caption"]
+    assert "1 more often, by the chosen model" in found["caption"]
+    by_any = losses_section({**selected, "winner": "teacher"})
+    assert by_any is not None and [row["name"] for row in by_any["rows"]] == ["heat", "noise"]
+    assert losses_section({"winner": "teacher", "test": {"teacher": {"classes": []}}}) is None
