@@ -10,8 +10,8 @@ import numpy as np
 import onnxruntime as ort
 import torch
 
-from components.export.graph import INPUTS, OUTPUT
 from components.export.settings import ExportSettings
+from components.onnx_graph.graph import INPUTS, OUTPUT
 from components.training.data import IGNORED, Batch, Collator, Row, TicketRows, by_length
 from kg_schema.progress import Progress
 

@@ -23,13 +23,13 @@ from components.export.agreement import (
     torch_runner,
 )
 from components.export.confidence import fit_temperature, fit_threshold, softmax
-from components.export.graph import INPUTS, write_graph
-from components.export.leading import leading_only
 from components.export.probing import interleaved
-from components.export.quantise import RECIPES, quantise_graph
 from components.export.settings import ExportError, ExportResult, ExportSettings
 from components.export.smoothing import smooth_model
 from components.model_dir import load_model, read_model_manifest
+from components.onnx_graph.graph import INPUTS, write_graph
+from components.onnx_graph.leading import leading_only
+from components.onnx_graph.quantise import RECIPES, quantise_graph
 from components.shards import read_manifest as read_shards_manifest
 from components.storage import localise, output_dir
 from components.training.data import (

@@ -20,7 +20,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from components.export.graph import INPUTS
+from components.onnx_graph.graph import INPUTS
 
 STRENGTH = 0.8
 LEAST = 1e-5  # peaks and weights below count as this; dead dimensions stay finite

@@ -8,15 +8,16 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from components.export import exporting, graph
+from components.export import exporting
 from components.export.exporting import ExportError, ExportSettings, export_model
-from components.export.graph import write_graph
 from components.model_dir import (
     load_model,
     read_compression,
     read_model_manifest,
     save_model,
 )
+from components.onnx_graph import graph
+from components.onnx_graph.graph import write_graph
 from components.training.data import Collator, read_rows
 from kg_schema.errors import InputError
 from serving.answer_model import AnswerModel

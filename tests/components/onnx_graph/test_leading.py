@@ -5,9 +5,9 @@ import onnx
 import pytest
 import torch
 
-from components.export.graph import write_graph
-from components.export.leading import LeadingClassifier, leading_only
 from components.export.smoothing import smooth_model
+from components.onnx_graph.graph import write_graph
+from components.onnx_graph.leading import LeadingClassifier, leading_only
 from serving.runtime import open_session
 from tests.components.slicing.tiny import make_model
 

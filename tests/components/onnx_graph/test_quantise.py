@@ -6,8 +6,8 @@ import onnxruntime as ort
 import pytest
 from onnx import helper, numpy_helper
 
-from components.export.graph import write_graph
-from components.export.quantise import RECIPES, Recipe, quantise_graph
+from components.onnx_graph.graph import write_graph
+from components.onnx_graph.quantise import RECIPES, Recipe, quantise_graph
 from tests.components.slicing.tiny import make_model
 
 IDS = np.array([[9, 12, 20, 40, 33, 18, 50], [5, 7, 8, 20, 1, 1, 1]])
