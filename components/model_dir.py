@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -54,8 +55,7 @@ def save_model(
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
     if compression is not None:
-        text = json.dumps(compression, indent=1, ensure_ascii=False)
-        (out / COMPRESSION_NAME).write_text(text + "\n", encoding="utf-8")
+        write_compression(out, compression)
     lineage.setdefault("max_length", default_max_length(model, tokenizer))
     lineage.setdefault("labels", model_labels(model) if task == "intent" else [])
     lineage.setdefault("parameters", count_parameters(model))
@@ -126,6 +126,12 @@ def read_compression(directory: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError("not a JSON object", where=str(path))
     return content
+
+
+def write_compression(directory: Path, compression: Mapping[str, Any]) -> None:
+    """Writes `compression.json`; the manifest is to be written after it."""
+    text = json.dumps(compression, indent=1, ensure_ascii=False)
+    (directory / COMPRESSION_NAME).write_text(text + "\n", encoding="utf-8")
 
 
 def count_parameters(model: torch.nn.Module) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -33,6 +34,29 @@ class Cut:
     compression: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Origin:
+    """The model that compression.json speaks of.
+
+    Args:
+        digest: Of its directory.
+        shape: Its counts.
+        parameters: Its `{"total", "encoder"}` parameters.
+        influence: Of its layers, rounded; empty where it was not measured.
+    """
+
+    digest: str
+    shape: Shape
+    parameters: Mapping[str, int]
+    influence: Sequence[float]
+
+    @classmethod
+    def of(cls, model: PreTrainedModel, scores: Scores, digest: str) -> Origin:
+        """Describes a model that has just been scored."""
+        influence = [round(float(each), 6) for each in scores.influence]
+        return cls(digest, Shape.of(model.config), count_parameters(model), influence)
+
+
 def cut_model(
     model: PreTrainedModel, trimmed: Trimmed, scores: Scores, size: Size, parent: str
 ) -> Cut:
@@ -48,16 +72,51 @@ def cut_model(
     Raises:
         InputError: The family cannot be cut that way.
     """
-    shape = Shape.of(model.config)
-    plan = plan_cut(model.config.model_type, shape, scores, size, trimmed.kept)
+    origin = Origin.of(model, scores, parent)
+    plan = plan_cut(model.config.model_type, origin.shape, scores, size, trimmed.kept)
+    return cut_to_plan(model, trimmed.tokenizer, plan, plan, origin)
+
+
+def cut_to_plan(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    plan: Plan,
+    whole_way: Plan,
+    origin: Origin,
+) -> Cut:
+    """Cuts a model, which may have been cut before, to a plan.
+
+    Args:
+        model: Of a supported family; it stays as it is.
+        tokenizer: One that fits the cut model.
+        plan: What is kept of `model`.
+        whole_way: The same as indices into the first model.
+        origin: That first model.
+
+    Raises:
+        InputError: The model has a tensor that its family's table lacks.
+    """
     smaller = slice_model(model, plan)
     compression = {
-        "parent": parent,
-        **_kept(plan, shape),
-        "layer_influence": [round(float(each), 6) for each in scores.influence],
-        "parameters": {"before": count_parameters(model), "after": count_parameters(smaller)},
+        "parent": origin.digest,
+        **_kept(whole_way, origin.shape),
+        "layer_influence": list(origin.influence),
+        "parameters": {"before": dict(origin.parameters), "after": count_parameters(smaller)},
     }
-    return Cut(smaller, trimmed.tokenizer, compression)
+    return Cut(smaller, tokenizer, compression)
+
+
+def read_plan(compression: Mapping[str, Any]) -> Plan:
+    """Returns the plan that a compression.json tells, as indices into the first model."""
+    words = compression["kept_vocabulary"]
+    return Plan(
+        layers=tuple(compression["kept_layers"]),
+        groups=tuple(tuple(layer) for layer in compression["kept_heads"]["indices"]),
+        channels=tuple(tuple(layer) for layer in compression["kept_channels"]["indices"]),
+        hidden=tuple(compression["kept_hidden"]["indices"]),
+        vocabulary=tuple(words["indices"] or range(words["count"])),
+        positions=compression["kept_positions"]["count"],
+    )
 
 
 def trim_to_domain(

@@ -1,4 +1,4 @@
-"""What each part of a model is worth: activation x weight, on calibration batches, or weight alone.
+"""What each part of a model is worth, by what activations and weights tell.
 
 A dimension that a linear layer reads is worth the energy it brings, times the energy of the
 weights that read it: E[x_j^2] * sum_i W_ij^2 (the score of Wanda, Sun et al. 2023, summed over a
@@ -8,20 +8,22 @@ table says which of them each linear layer reads.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from components.slicing.families import Family, family_of
+from components.slicing.families import Axes, Family, family_of
 from components.slicing.slicer import Shape
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 Batch = Mapping[str, torch.Tensor]
+UNMEASURED = torch.empty(0, dtype=torch.float64)
+"""The influence of layers that nobody looked at."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,8 @@ class Scores:
         channels: [layers, channels].
         groups: [layers, key-value groups].
         hidden: [hidden width]; each linear layer's shares, summed over those that read it.
-        influence: [layers]; 1 - cosine between a layer's input and output, mean over tokens.
+        influence: [layers]; 1 - cosine between a layer's input and output, mean over tokens. Empty
+            where it was not measured.
     """
 
     channels: torch.Tensor
@@ -63,9 +66,15 @@ class _Meter:
         turn = 1 - nn.functional.cosine_similarity(inputs.double(), outputs.double(), dim=-1)
         self.turns[layer] = self.turns.get(layer, 0.0) + float((turn * self.mask).sum())
 
+    @property
+    def influence(self) -> torch.Tensor:
+        """How far each layer turns a token, [layers]."""
+        turns = [self.turns[layer] / max(self.tokens, 1) for layer in sorted(self.turns)]
+        return torch.tensor(turns, dtype=torch.float64)
+
 
 def score_model(model: PreTrainedModel, batches: Iterable[Batch]) -> Scores:
-    """Runs the batches through the model and scores its parts.
+    """Runs the batches through the model and scores its parts by activation and weight.
 
     Args:
         model: In evaluation mode, of a supported family.
@@ -77,7 +86,7 @@ def score_model(model: PreTrainedModel, batches: Iterable[Batch]) -> Scores:
     family = family_of(model.config.model_type)
     shape = Shape.of(model.config)
     meter = _Meter()
-    hooks = _attach(model, family, meter, shape.layers)
+    hooks = _attach(model, meter, shape.layers)
     try:
         with torch.no_grad():
             for batch in batches:
@@ -87,36 +96,41 @@ def score_model(model: PreTrainedModel, batches: Iterable[Batch]) -> Scores:
     finally:
         for hook in hooks:
             hook.remove()
-    return _combine(model, family, shape, meter)
+    return replace(_combine(model, family, shape, meter.squares), influence=meter.influence)
 
 
 def weigh_model(model: PreTrainedModel) -> Scores:
     """Scores a model's parts by their weights alone, as if all hidden dimensions were alike.
 
-    A channel's input is taken for as large as the weights that make it. The layers all have
-    influence 0: how far they turn their input, no weight tells.
+    A channel's input is taken for as large as the weights that make it. How far the layers turn
+    their input no weight tells: their influence is left empty.
 
     Raises:
         InputError: The family is not supported.
     """
     family, shape = family_of(model.config.model_type), Shape.of(model.config)
-    meter = _Meter(turns=dict.fromkeys(range(shape.layers), 0.0))
     made = torch.ones(shape.layers, shape.channels, dtype=torch.float64)
-    linears = {
-        name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)
-    }
-    for name, module in linears.items():
-        _, axes, layer = family.locate(f"{name}.weight", model.base_model_prefix)
+    for _, module, axes, layer in linear_layers(model, family):
         if axes[0] == "channels" and layer is not None:
             made[layer] *= module.weight.detach().double().square().sum(1)
-    for name, module in linears.items():
-        _, axes, layer = family.locate(f"{name}.weight", model.base_model_prefix)
+    squares = {}
+    for name, module, axes, layer in linear_layers(model, family):
         alike = torch.ones(module.in_features, dtype=torch.float64)
-        meter.squares[name] = made[layer] if axes[1] == "channels" and layer is not None else alike
-    return _combine(model, family, shape, meter)
+        squares[name] = made[layer] if axes[1] == "channels" and layer is not None else alike
+    return _combine(model, family, shape, squares)
 
 
-def _attach(model: PreTrainedModel, family: Family, meter: _Meter, layers: int) -> list[Any]:
+def linear_layers(
+    model: PreTrainedModel, family: Family
+) -> Iterator[tuple[str, nn.Linear, Axes, int | None]]:
+    """Yields every linear layer's name, module, axes of its weight, and layer."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear):
+            _, axes, layer = family.locate(f"{name}.weight", model.base_model_prefix)
+            yield name, module, axes, layer
+
+
+def _attach(model: PreTrainedModel, meter: _Meter, layers: int) -> list[Any]:
     hooks: list[Any] = []
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear):
@@ -146,20 +160,18 @@ def _layer_hook(index: int, meter: _Meter) -> Any:
     return read
 
 
-def _combine(model: PreTrainedModel, family: Family, shape: Shape, meter: _Meter) -> Scores:
+def _combine(
+    model: PreTrainedModel, family: Family, shape: Shape, squares: Mapping[str, torch.Tensor]
+) -> Scores:
     channels = torch.zeros(shape.layers, shape.channels, dtype=torch.float64)
     groups = torch.zeros(shape.layers, shape.groups, dtype=torch.float64)
     hidden = torch.zeros(shape.hidden, dtype=torch.float64)
-    weights = dict(model.named_parameters(remove_duplicate=False))
-    for name, squares in meter.squares.items():
-        weight = weights[f"{name}.weight"]
-        _, axes, layer = family.locate(f"{name}.weight", model.base_model_prefix)
-        worth = squares * weight.detach().double().square().sum(0)
+    for name, module, axes, layer in linear_layers(model, family):
+        worth = squares[name] * module.weight.detach().double().square().sum(0)
         if axes[1] == "hidden":
             hidden += worth / worth.sum().clamp_min(torch.finfo(torch.float64).tiny)
         elif axes[1] == "channels" and layer is not None:
             channels[layer] = worth
         elif axes[1] == "heads" and layer is not None:
             groups[layer] = worth.view(shape.groups, -1).sum(1)
-    turns = [meter.turns[layer] / max(meter.tokens, 1) for layer in range(shape.layers)]
-    return Scores(channels, groups, hidden, torch.tensor(turns, dtype=torch.float64))
+    return Scores(channels, groups, hidden, UNMEASURED)

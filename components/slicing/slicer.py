@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 
@@ -18,6 +18,7 @@ from components.slicing.families import Axis, Family, family_of
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+Kept = TypeVar("Kept")
 TOKEN_ID_NAMES = ("pad_token_id", "bos_token_id", "eos_token_id", "sep_token_id", "cls_token_id")
 
 
@@ -95,6 +96,21 @@ class Plan:
             positions=shape.positions,
         )
 
+    def then(self, later: Plan) -> Plan:
+        """Returns the one plan that does what this one and then another one do.
+
+        Args:
+            later: Made for the model that this plan leaves; its indices are places in this plan.
+        """
+        return Plan(
+            layers=_pick(self.layers, later.layers),
+            groups=tuple(map(_pick, _pick(self.groups, later.layers), later.groups)),
+            channels=tuple(map(_pick, _pick(self.channels, later.layers), later.channels)),
+            hidden=_pick(self.hidden, later.hidden),
+            vocabulary=_pick(self.vocabulary, later.vocabulary),
+            positions=later.positions,
+        )
+
 
 def slice_model(model: PreTrainedModel, plan: Plan) -> PreTrainedModel:
     """Returns a new model of the same class with what the plan keeps, in evaluation mode.
@@ -147,6 +163,10 @@ def sliced_config(config: Any, plan: Plan, family: Family) -> Any:
         smaller.layer_types = [config.layer_types[layer] for layer in plan.layers]
     _renumber_tokens(smaller, plan)
     return smaller
+
+
+def _pick(values: Sequence[Kept], places: Sequence[int]) -> tuple[Kept, ...]:
+    return tuple(values[place] for place in places)
 
 
 def _indices(axis: Axis, plan: Plan, shape: Shape, place: int | None) -> torch.Tensor:

@@ -5,20 +5,11 @@ from components.slicing.families import family_of
 from components.slicing.slicer import Plan, Shape, slice_model
 from kg_schema.errors import InputError
 from tests.components.slicing.tiny import (
+    KINDS,
     logits_of,
     make_model,
 )
 
-KINDS = [
-    ("bert", "intent", False),
-    ("llama", "intent", False),
-    ("llama", "answer", False),
-    ("llama", "answer", True),
-    ("qwen2", "answer", False),
-    ("qwen2", "answer", True),
-    ("qwen3", "answer", False),
-    ("qwen3", "answer", True),
-]
 IDS = torch.tensor([[9, 12, 20, 40, 33, 18, 50]])
 
 
@@ -55,6 +46,29 @@ def test_every_axis_is_cut_to_the_plan(family: str, task: str, tied: bool) -> No
     if tied:
         head, words = cut.get_output_embeddings().weight, cut.get_input_embeddings().weight
         assert head.data_ptr() == words.data_ptr()
+
+
+def test_two_plans_are_one() -> None:
+    """Cut twice or once by the plans put together: the same model, and the teacher's indices."""
+    model = make_model("bert", "intent")
+    first = uneven("bert", Shape.of(model.config))
+    once = slice_model(model, first)
+    later = Plan(
+        layers=(0, 2),
+        groups=((1,), (0,)),
+        channels=(tuple(range(0, 32, 4)), tuple(range(8))),
+        hidden=tuple(range(8, 16)),
+        vocabulary=tuple(range(5, 60)),
+        positions=40,
+    )
+    both = first.then(later)
+    assert both.layers == (0, 3)
+    assert both.groups == ((2,), (2,))
+    assert both.channels[1] == tuple(range(0, 16, 2))
+    assert both.hidden == tuple(range(16, 32, 2))
+    assert both.positions == 40
+    twice, direct = slice_model(once, later).state_dict(), slice_model(model, both).state_dict()
+    assert all(torch.equal(twice[name], direct[name]) for name in direct)
 
 
 @pytest.mark.parametrize("family", ["bert", "llama", "qwen2", "qwen3"])

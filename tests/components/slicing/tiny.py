@@ -35,6 +35,12 @@ TALK = {
     "refund_timing": ("when is my refund for the {} paid {}", "the {} refund takes a week"),
 }
 LABELS = sorted(TALK)
+KINDS = [
+    ("bert", "intent", False),
+    *((family, "intent", False) for family in ("llama", "qwen2", "qwen3")),
+    *((family, "answer", tied) for family in ("llama", "qwen2", "qwen3") for tied in (False, True)),
+]
+"""Family, task, and whether the head shares its weights with the embeddings."""
 DECODERS = {"llama": LlamaConfig, "qwen2": Qwen2Config, "qwen3": Qwen3Config}
 
 
