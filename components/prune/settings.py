@@ -7,11 +7,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 from components.slicing.planning import LayerChoice, Size
+from components.slicing.scorers import SCORERS, ScoreKind
 from components.training import Distillation
-from kg_schema.errors import InputError
+from kg_schema.errors import DeskGraphError, InputError
 
 Task = Literal["intent", "answer"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+
+class PruneError(DeskGraphError):
+    """No round stays within the budget of accuracy."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,8 @@ class PruneSettings:
 
     Args:
         task: What the teacher does.
+        score: What parts are chosen by: `activation` (activations x weights), `taylor` (slope of
+            the labelled loss), `magnitude` (weights alone) or `random` (drawn by `seed`).
         layers: Share of the layers.
         layer_choice: `even` spreads the kept layers over the depth, the last one among them;
             `influence` keeps those that turn their input most (ShortGPT, Men et al. 2024).
@@ -34,8 +41,20 @@ class PruneSettings:
             stay, then what occurs in the train split, most frequent first, then the tokenizer's
             own order.
         positions: Positions kept where they are learned; 0 keeps all.
-        calibration_rows: Rows of the train split that the activations are measured on.
-        recovery_epochs: Passes of training from the teacher's outputs afterwards; 0 for none.
+        rounds: Equal steps from the whole model to the size asked for. Each cuts the model of the
+            round before, scored anew, and learns from the teacher again.
+        round_epochs: Passes of training after each round but the last; 0 for none.
+        max_loss_points: Points of validation accuracy that a round may be behind the teacher after
+            its `round_epochs`, which the last round then has too. The result is the last round
+            before the first that loses more. 0 for no such budget.
+        target_cut: Share of all parameters that is to go. The shares above are then the least that
+            may be left: the largest size on the straight way to them that reaches the target is
+            taken. 0 takes the shares as they are.
+        target_speedup: The same by latency: how many times as fast as the teacher's graph, measured
+            on this machine at batch 1 on one thread. 0 takes the shares as they are.
+        latency_tokens: Length of the row that sizes are timed on.
+        calibration_rows: Rows of the train split that the parts are scored on.
+        recovery_epochs: Passes of training from the teacher's outputs at the end; 0 for none.
         learning_rate: Peak rate of the recovery.
         batch_size: Rows a step, over all ranks, and rows a calibration batch.
         temperature: Softens both distributions in the recovery.
@@ -53,6 +72,7 @@ class PruneSettings:
     """
 
     task: Task = "intent"
+    score: ScoreKind = "activation"
     layers: float = 0.5
     layer_choice: LayerChoice = "even"
     channels: float = 0.5
@@ -61,6 +81,12 @@ class PruneSettings:
     multiple: int = 32
     vocabulary: int = 8000
     positions: int = 0
+    rounds: int = 1
+    round_epochs: int = 1
+    max_loss_points: float = 0.0
+    target_cut: float = 0.0
+    target_speedup: float = 0.0
+    latency_tokens: int = 32
     calibration_rows: int = 512
     recovery_epochs: int = 4
     learning_rate: float = 4e-4
@@ -81,15 +107,26 @@ class PruneSettings:
         """Refuses settings that no pruning can run with.
 
         Raises:
-            InputError: A setting is out of its range.
+            InputError: A setting is out of its range, or two contradict each other.
         """
         _ = self.size
-        for name in ("calibration_rows", "batch_size", "ranks"):
+        if self.score not in SCORERS:
+            raise InputError(f"score is {self.score!r}", fix=f"use one of {', '.join(SCORERS)}")
+        for name in ("calibration_rows", "batch_size", "ranks", "rounds", "latency_tokens"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}", fix="use 1 or more")
-        for name in ("vocabulary", "recovery_epochs"):
+        for name in ("vocabulary", "recovery_epochs", "round_epochs", "max_loss_points"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} is {getattr(self, name)}", fix="use 0 or more")
+        self._check_targets()
+
+    def _check_targets(self) -> None:
+        if not 0.0 <= self.target_cut < 1.0:
+            raise InputError(f"target_cut is {self.target_cut}", fix="use a share below 1")
+        if self.target_speedup and self.target_speedup <= 1.0:
+            raise InputError(f"target_speedup is {self.target_speedup}", fix="use more than 1")
+        if self.target_cut and self.target_speedup:
+            raise InputError("both target_cut and target_speedup are given", fix="use one of them")
 
     @property
     def size(self) -> Size:
@@ -104,6 +141,21 @@ class PruneSettings:
             positions=self.positions,
             max_length=self.max_length,
         )
+
+    @property
+    def staged(self) -> bool:
+        """Whether rounds are measured: there are several, or a budget."""
+        return self.rounds > 1 or self.max_loss_points > 0
+
+    @property
+    def has_target(self) -> bool:
+        """Whether the shares are only the least that may be left."""
+        return bool(self.target_cut or self.target_speedup)
+
+    def epochs_after(self, number: int) -> int:
+        """Returns the passes of training that follow the cut of a round, counted from 1."""
+        last = number == self.rounds and not self.max_loss_points
+        return self.recovery_epochs if last else self.round_epochs
 
     def distillation(self, kept: Sequence[int], layers: int) -> Distillation:
         """Returns how the recovery weighs teacher and labels.
