@@ -39,6 +39,7 @@ from components.scoring.statistics import (
 )
 from components.shard.sharding import ShardSettings, shard_tickets
 from components.shards import read_manifest, read_split
+from components.slicing.scorers import SCORERS
 from components.storage import localise, output_file
 from components.training.spec import Task
 from kg_schema.errors import InputError
@@ -256,6 +257,13 @@ def _result(
     return {
         **result,
         "rows": list(rows.values()),
+        "scores": {
+            score: [
+                read_model_manifest(bench.narrowed(score))["validation"]["accuracy"]
+                for bench in benches
+            ]
+            for score in SCORERS
+        },
         "speed": speed,
         "recipes": [_plain(asdict(bench.recipe)) for bench in benches],
     }
@@ -356,6 +364,15 @@ def markdown_table(result: Mapping[str, Any]) -> str:
             + " | ".join(f"{each:.2f}" for each in times)
             + f" | {timed[WINNER]['speedup']['value']:.1f} x | {total:.1f} x |"
         )
+    lines += [
+        "",
+        "| half the width kept by | right on validation after a short recovery, mean of seeds "
+        "| seeds |",
+        "|---|---|---|",
+    ]
+    for score, found in result["scores"].items():
+        shares = [f"{100 * each:.2f}" for each in found]
+        lines.append(f"| {score} | {100 * float(np.mean(found)):.2f}% | {', '.join(shares)} |")
     return "\n".join(lines) + "\n"
 
 

@@ -19,6 +19,7 @@ from components.finetune.finetuning import finetune_model
 from components.model_dir import read_model_manifest
 from components.prune.pruning import prune_model
 from components.shards import read_manifest
+from components.slicing.scorers import SCORERS, ScoreKind
 from components.training.checkpoint import content_digest
 from kg_schema.progress import format_duration
 from serving.manifest import ManifestError, content_sha256
@@ -51,6 +52,10 @@ class Workbench:
         """Returns where its export is."""
         return self.folder / f"{name}-served"
 
+    def narrowed(self, score: str) -> Path:
+        """Returns where the model is whose parts were chosen by a score."""
+        return self.folder / f"narrowed-{score}"
+
     def steps(self) -> Iterator[tuple[str, Path, Callable[[Path], object]]]:
         """Yields what is to be made, in order: its name, where it goes, and what makes it."""
         makers: dict[str, Callable[[Path], object]] = {
@@ -66,6 +71,8 @@ class Workbench:
             yield name, self.trained(name), make
         for name in ROWS:
             yield f"export of {name}", self.served(name), self._exporter(name)
+        for score in SCORERS:
+            yield f"narrowed by {score}", self.narrowed(score), self._narrower(score)
 
     def _teacher(self, out: Path) -> None:
         checkpoints = self._checkpoints("teacher")
@@ -100,6 +107,11 @@ class Workbench:
         return lambda out: export_model(
             str(self.trained(name)), self.shards, str(out), self.recipe.export
         )
+
+    def _narrower(self, score: ScoreKind) -> Callable[[Path], object]:
+        settings = replace(self.recipe.narrowed, score=score, teacher_cache=self._cache)
+        checkpoints = self._checkpoints(f"narrowed-{score}")
+        return lambda out: prune_model(self._said, self.shards, str(out), settings, checkpoints)
 
     @property
     def _said(self) -> str:

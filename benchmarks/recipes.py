@@ -29,6 +29,7 @@ class Recipe:
         distilled: Of the small student cut from the teacher.
         start: Of the pruning that the winner starts from, without a recovery.
         winner: Of the distillation into that.
+        narrowed: Of prunings in width alone with a short recovery, by which scores are compared.
         export: Of all of them.
     """
 
@@ -37,6 +38,7 @@ class Recipe:
     distilled: DistillSettings
     start: PruneSettings
     winner: DistillSettings
+    narrowed: PruneSettings
     export: ExportSettings
 
     @property
@@ -102,6 +104,14 @@ def make_recipe(
             recovery_epochs=0,
         ),
         winner=DistillSettings(task=task, seed=seed, epochs=10 * passes, dropout=0.0),
+        narrowed=PruneSettings(
+            task=task,
+            seed=seed,
+            layers=1.0,
+            hidden=0.5,
+            recovery_epochs=passes,
+            dropout=0.0,
+        ),
         export=ExportSettings(task=task),
     )
     return _shortened(found) if quick else found
@@ -117,5 +127,6 @@ def _shortened(recipe: Recipe) -> Recipe:
         distilled=replace(short(recipe.distilled), epochs=1),
         start=replace(short(recipe.start), calibration_rows=32),
         winner=replace(short(recipe.winner), epochs=1),
+        narrowed=replace(short(recipe.narrowed), recovery_epochs=1, calibration_rows=32),
         export=replace(recipe.export, precision="fp32", calibration_rows=16, gate_rows=50),
     )

@@ -15,6 +15,7 @@ from benchmarks.models import ROWS
 from benchmarks.recipes import make_recipe
 from benchmarks.speed import EXACT, OWN, exact_texts, summarise, texts_of
 from components.scoring.statistics import hits
+from components.slicing.scorers import SCORERS
 from kg_schema.errors import InputError
 from tests.components.slicing.tiny import tickets
 
@@ -59,7 +60,8 @@ def test_a_decoder_goes_through_the_whole_table(
     assert "smoke run" in (tmp_path / "table.md").read_text()
     assert (tmp_path / "compression.png").stat().st_size > 10_000
     made = {path: path.stat().st_mtime_ns for path in tmp_path.glob("models/*/*/manifest.json")}
-    assert len(made) == 2 * len(ROWS) + 2
+    assert len(made) == 2 * len(ROWS) + 2 + len(SCORERS)
+    assert content["scores"].keys() == SCORERS.keys()
     again = bench_compression(tmp_path, data=str(data), base_model=base, task=task, quick=True)
     assert made == {path: path.stat().st_mtime_ns for path in made}
     assert json.loads(again.read_text())["teacher_accuracy"] == content["teacher_accuracy"]
