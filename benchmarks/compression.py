@@ -27,9 +27,10 @@ from benchmarks.speed import (
     time_arms,
     torch_arm,
 )
+from components.export.confidence import out_of_scope_label
 from components.model_dir import read_model_manifest
 from components.scoring.latency import machine
-from components.scoring.served import Row, open_served, read_all, read_rows, readings_hits
+from components.scoring.served import Reading, Row, open_served, read_all, read_rows, readings_hits
 from components.scoring.statistics import (
     RESAMPLES,
     Hits,
@@ -106,11 +107,18 @@ def bench_compression(
     benches = _benches(out / "models", shards, base_model, task, seeds, quick=quick)
     make_all(benches)
     rows = read_rows(shards, "test", task)
-    scored = _score(benches, rows, task)
+    readings = _read(benches, rows, task)
+    scored = {name: [readings_hits(seed) for seed in seeds] for name, seeds in readings.items()}
     if task == "intent":
         scored["svm"] = [hits(svm_hits(base_model, shards, rows))]
     speed = _time(benches[0], rows, task, quick=quick)
     result = _result(benches, scored, speed)
+    outside = out_of_scope_label(read_manifest(shards)["labels"])
+    if outside is not None:
+        result["out_of_scope"] = {
+            name: _out_of_scope(outside, rows, seeds, [bench.served(name) for bench in benches])
+            for name, seeds in readings.items()
+        }
     result |= {
         "quick": quick,
         "task": task,
@@ -188,14 +196,37 @@ def _benches(
     ]
 
 
-def _score(benches: Sequence[Workbench], rows: Sequence[Row], task: Task) -> dict[str, list[Hits]]:
-    """Returns what each row of the table got right on the test split, seed by seed."""
+def _read(
+    benches: Sequence[Workbench], rows: Sequence[Row], task: Task
+) -> dict[str, list[list[Reading]]]:
+    """Returns what each row of the table made of the test split, seed by seed."""
     return {
         name: [
-            readings_hits(read_all(open_served(bench.served(name), task), rows, f"test {name}"))
+            read_all(open_served(bench.served(name), task), rows, f"test {name}")
             for bench in benches
         ]
         for name in ROWS
+    }
+
+
+def _out_of_scope(
+    label: str, rows: Sequence[Row], seeds: Sequence[Sequence[Reading]], served: Sequence[Path]
+) -> dict[str, float]:
+    """Returns how well a row of the table tells tickets that are none of our business.
+
+    A ticket counts as turned away where its label is the out-of-scope one, or its confidence is
+    below the threshold that export fitted on the validation split.
+    """
+    away = []
+    for readings, directory in zip(seeds, served, strict=True):
+        threshold = _serving(directory)["out_of_scope_threshold"]
+        away.append([each.predicted == label or each.confidence < threshold for each in readings])
+    shares = np.mean(np.asarray(away, float), axis=0)
+    outside = np.array([row.wanted == label for row in rows])
+    return {
+        "rows": int(outside.sum()),
+        "turned_away": round(float(shares[outside].mean()), 6) if outside.any() else 0.0,
+        "turned_away_wrongly": round(float(shares[~outside].mean()), 6),
     }
 
 
@@ -301,7 +332,7 @@ def _row(
         "parameters": parameters,
         "cut": {part: round(1 - parameters[part] / whole[part], 6) for part in parameters},
         "validation_by_seed": [each.get("validation", {}).get("accuracy") for each in manifests],
-        "served_as": [_precision(bench.served(name)) for bench in benches],
+        "served_as": [_serving(bench.served(name))["recipe"] for bench in benches],
         "onnx_megabytes": round(
             (benches[0].served(name) / "onnx" / "model.onnx").stat().st_size / 2**20, 2
         ),
@@ -310,10 +341,10 @@ def _row(
     return row | ({"speedup": timed["speedup"], "ms": timed["cpu_median_ms"]} if timed else {})
 
 
-def _precision(directory: Path) -> str:
-    content = json.loads((directory / "onnx" / "serving.json").read_text(encoding="utf-8"))
-    recipe: str = content["recipe"]
-    return recipe
+def _serving(directory: Path) -> dict[str, Any]:
+    """Returns what export tells of a model."""
+    content: dict[str, Any] = json.loads((directory / "onnx" / "serving.json").read_text("utf-8"))
+    return content
 
 
 def mean_hits(seeds: Sequence[Hits]) -> Hits:
@@ -364,6 +395,17 @@ def markdown_table(result: Mapping[str, Any]) -> str:
             + " | ".join(f"{each:.2f}" for each in times)
             + f" | {timed[WINNER]['speedup']['value']:.1f} x | {total:.1f} x |"
         )
+    if "out_of_scope" in result:
+        lines += [
+            "",
+            "| row | out of scope, turned away | in scope, turned away |",
+            "|---|---|---|",
+        ]
+        lines += [
+            f"| {NAMES[name]} | {100 * found['turned_away']:.1f}% of {found['rows']} "
+            f"| {100 * found['turned_away_wrongly']:.1f}% |"
+            for name, found in result["out_of_scope"].items()
+        ]
     lines += [
         "",
         "| half the width kept by | right on validation after a short recovery, mean of seeds "

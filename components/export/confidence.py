@@ -6,6 +6,7 @@ model was not trained on.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,22 @@ LOWEST, HIGHEST = 0.05, 20.0
 MOST = 0.5
 """No threshold is higher: a class likelier than all others together is never turned away."""
 STEPS = 60
+OUT_OF_SCOPE = ("out_of_scope", "oos")
+"""What data sets call tickets that are none of our business, in small letters and underscores."""
 GOLDEN = (5**0.5 - 1) / 2
+
+
+def out_of_scope_label(labels: Sequence[str], name: str = "") -> str | None:
+    """Returns the label that stands for out of scope; None where there is none.
+
+    Args:
+        labels: Of the model.
+        name: The one, where it is known; empty looks for one of `OUT_OF_SCOPE`.
+    """
+    if name:
+        return name if name in labels else None
+    plain = {label.lower().replace("-", "_").replace(" ", "_"): label for label in labels}
+    return next((plain[each] for each in OUT_OF_SCOPE if each in plain), None)
 
 
 def softmax(logits: Array, temperature: float) -> Array:

@@ -22,7 +22,12 @@ from components.export.agreement import (
     read_with,
     torch_runner,
 )
-from components.export.confidence import fit_temperature, fit_threshold, softmax
+from components.export.confidence import (
+    fit_temperature,
+    fit_threshold,
+    out_of_scope_label,
+    softmax,
+)
 from components.export.probing import interleaved
 from components.export.settings import ExportError, ExportResult, ExportSettings
 from components.export.smoothing import smooth_model
@@ -303,8 +308,8 @@ def _confidence(
     known = readings.labels != IGNORED
     logits, wanted = readings.logits[known], readings.labels[known]
     temperature = fit_temperature(logits, wanted)
-    name = settings.out_of_scope_label
-    outside = labels.index(name) if name in labels else None
+    name = out_of_scope_label(labels, settings.out_of_scope_label)
+    outside = None if name is None else labels.index(name)
     probabilities = softmax(logits, temperature)
     return temperature, fit_threshold(probabilities, wanted, outside, settings.max_rejected)
 

@@ -31,7 +31,8 @@ class ExportSettings:
         probe_tokens: Length of the row that is timed.
         probe_repeats: Times each graph is timed.
         threads: Of ONNX Runtime, as served.
-        out_of_scope_label: The label of tickets that are none of our business, if there is one.
+        out_of_scope_label: The label of tickets that are none of our business; empty takes the
+            one of `OUT_OF_SCOPE` that the labels hold, if there is one.
         max_rejected: Most of the rightly answered in-scope validation rows that the confidence
             threshold may turn away.
     """
@@ -45,7 +46,7 @@ class ExportSettings:
     probe_tokens: int = 32
     probe_repeats: int = 40
     threads: int = 1
-    out_of_scope_label: str = "out_of_scope"
+    out_of_scope_label: str = ""
     max_rejected: float = 0.02
 
     def __post_init__(self) -> None:

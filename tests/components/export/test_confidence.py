@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from components.export.confidence import fit_temperature, fit_threshold, log_loss, softmax
+from components.export.confidence import (
+    fit_temperature,
+    fit_threshold,
+    log_loss,
+    out_of_scope_label,
+    softmax,
+)
 
 
 def drawn(temperature: float, rows: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
@@ -70,3 +76,11 @@ def test_what_is_likelier_than_all_else_is_never_turned_away() -> None:
 
 def test_nothing_right_means_no_threshold() -> None:
     assert fit_threshold(rows_with([0.9], [0]), np.array([1]), None, 0.02) == 0.0
+
+
+def test_the_out_of_scope_label_is_known_by_its_usual_names() -> None:
+    assert out_of_scope_label(["a", "oos"]) == "oos"
+    assert out_of_scope_label(["Out-of-Scope", "a"]) == "Out-of-Scope"
+    assert out_of_scope_label(["a", "b"]) is None
+    assert out_of_scope_label(["a", "none of it"], "none of it") == "none of it"
+    assert out_of_scope_label(["a", "oos"], "gone") is None
