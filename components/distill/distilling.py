@@ -19,7 +19,7 @@ from components.model_dir import (
 from components.shards import read_manifest as read_shards_manifest
 from components.slicing.planning import Size
 from components.storage import local_path, localise, output_dir
-from components.training import Distillation, TrainResult, TrainSpec, run_training
+from components.training import Distillation, Divergence, TrainResult, TrainSpec, run_training
 from components.training.checkpoint import drop_checkpoints
 from kg_schema.errors import InputError
 from serving.manifest import ManifestError, content_sha256
@@ -58,6 +58,7 @@ class DistillSettings:
         teacher_cache: Folder of the teacher's kept outputs, where several trainings share them;
             empty keeps them with the checkpoints.
         augment: Copies of each train row with other words, learned from the teacher alone.
+        divergence: Between teacher and student: `forward` or `reverse` KL, or `jsd`.
     """
 
     task: Literal["intent", "answer"] = "intent"
@@ -85,6 +86,7 @@ class DistillSettings:
     dropout: float = -1.0
     teacher_cache: str = ""
     augment: int = 0
+    divergence: Divergence = "forward"
 
     def __post_init__(self) -> None:
         """Refuses a size that no student can have, and terms that it cannot learn from.
@@ -121,6 +123,7 @@ class DistillSettings:
             hidden_weight=self.hidden_weight,
             cache=self.teacher_cache,
             augment=self.augment,
+            divergence=self.divergence,
         )
 
 

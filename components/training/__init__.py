@@ -7,6 +7,7 @@ ranks, shows progress and returns a `TrainResult`. Importing this imports no tor
 from components.training.run import run_training
 from components.training.spec import (
     Distillation,
+    Divergence,
     Lora,
     TrainResult,
     TrainSpec,
@@ -16,6 +17,7 @@ from components.training.spec import (
 
 __all__ = [
     "Distillation",
+    "Divergence",
     "Lora",
     "TrainResult",
     "TrainSpec",

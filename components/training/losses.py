@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from components.training.data import IGNORED, Batch
+from components.training.divergences import soft_loss
 from components.training.spec import Distillation, Task
 
 
@@ -33,21 +34,6 @@ class Teacher(Protocol):
     def __call__(self, batch: Batch) -> TeacherOutputs:
         """Returns its outputs for a batch."""
         ...
-
-
-def soft_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Returns T² KL(teacher || student) at temperature T, the mean over positions (nats).
-
-    Args:
-        student: Logits [positions, classes].
-        teacher: Logits of the same shape; no gradient flows into them.
-        temperature: T > 0 (Hinton et al. 2015, section 2).
-    """
-    student = functional.log_softmax(student.float() / temperature, dim=-1)
-    wanted = functional.log_softmax(teacher.float() / temperature, dim=-1)
-    return temperature**2 * functional.kl_div(
-        student, wanted, reduction="batchmean", log_target=True
-    )
 
 
 def hard_loss(logits: torch.Tensor, labels: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
@@ -170,7 +156,8 @@ class Objective:
     ) -> torch.Tensor:
         said = teacher(batch)
         wanted, _ = self._positions(said.logits, batch)
-        loss = weights.soft_weight * soft_loss(logits, wanted, weights.temperature)
+        soft = soft_loss(logits, wanted, weights.temperature, weights.divergence)
+        loss = weights.soft_weight * soft
         if weights.hard_weight:
             loss = loss + weights.hard_weight * hard_loss(logits, labels, self._smoothing)
         if self._projection is not None and said.hidden is not None:

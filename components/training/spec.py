@@ -6,12 +6,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from kg_schema.errors import InputError
 
 Task = Literal["intent", "answer"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Divergence = Literal["forward", "reverse", "jsd"]
 
 RANKS = 2
 
@@ -37,12 +38,14 @@ class Lora:
 class Distillation:
     """How much a student learns from its teacher and how much from the labels.
 
-    The loss is `soft_weight * T^2 * KL(teacher_T || student_T) + hard_weight * CE + hidden_weight
+    The loss is `soft_weight * T^2 * D(teacher_T, student_T) + hard_weight * CE + hidden_weight
     * cosine distance of hidden states` (Hinton et al. 2015; Sanh et al. 2019). For task `answer`
-    the KL is forward, token by token over the target.
+    D is taken token by token over the target.
 
     Args:
         temperature: T, softens both distributions.
+        divergence: D: `forward` KL(teacher || student), `reverse` KL(student || teacher), or `jsd`,
+            the generalised Jensen-Shannon divergence with beta 0.5.
         soft_weight: Weight of the teacher's logits.
         hard_weight: Weight of the labels; rows without a label add nothing to this term.
         hidden_weight: Weight of the hidden states; 0 neither caches nor compares them.
@@ -62,6 +65,7 @@ class Distillation:
     layer_map: tuple[tuple[int, int], ...] = ()
     cache: str = ""
     augment: int = 0
+    divergence: Divergence = "forward"
 
     def require_fit(self, task: Task) -> None:
         """Refuses terms that no training of this task can learn from.
@@ -71,6 +75,11 @@ class Distillation:
         """
         if self.temperature <= 0:
             raise InputError(f"temperature is {self.temperature}", fix="use a positive one")
+        if self.divergence not in get_args(Divergence):
+            raise InputError(
+                f"unknown divergence {self.divergence!r}",
+                fix=f"use {', '.join(get_args(Divergence))}",
+            )
         if self.augment < 0:
             raise InputError(f"augment is {self.augment}", fix="use 0 or more")
         if self.augment and task == "answer":

@@ -9,32 +9,8 @@ from components.training.losses import (
     hard_loss,
     hidden_loss,
     pool_hidden,
-    soft_loss,
     spread_layers,
 )
-
-
-def test_soft_loss_is_zero_for_the_teachers_own_logits_and_positive_otherwise() -> None:
-    teacher = torch.tensor([[2.0, -1.0, 0.5], [0.0, 3.0, 1.0]])
-    assert soft_loss(teacher + 7.0, teacher, 2.0) == pytest.approx(0.0, abs=1e-6)
-    assert soft_loss(teacher.flip(0), teacher, 2.0) > 0.1
-
-
-def test_soft_loss_is_forward_kl_times_the_temperature_squared() -> None:
-    student, teacher = torch.tensor([[0.3, -0.2, 1.0]]), torch.tensor([[1.5, 0.0, -1.0]])
-    p, q = (teacher / 3).softmax(-1), (student / 3).softmax(-1)
-    assert soft_loss(student, teacher, 3.0) == pytest.approx(float(9 * (p * (p / q).log()).sum()))
-
-
-def test_a_temperature_keeps_the_size_of_the_gradient() -> None:
-    teacher = torch.tensor([[0.4, -0.2, 0.1]])
-    sizes = []
-    for temperature in (1.0, 8.0):
-        student = torch.zeros(1, 3, requires_grad=True)
-        soft_loss(student, teacher, temperature).backward()
-        assert student.grad is not None
-        sizes.append(float(student.grad.norm()))
-    assert sizes[1] == pytest.approx(sizes[0], rel=0.1)
 
 
 def test_hard_loss_passes_over_rows_without_a_label() -> None:
