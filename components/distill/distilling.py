@@ -19,7 +19,14 @@ from components.model_dir import (
 from components.shards import read_manifest as read_shards_manifest
 from components.slicing.planning import Size
 from components.storage import local_path, localise, output_dir
-from components.training import Distillation, Divergence, TrainResult, TrainSpec, run_training
+from components.training import (
+    Distillation,
+    Divergence,
+    Relation,
+    TrainResult,
+    TrainSpec,
+    run_training,
+)
 from components.training.checkpoint import drop_checkpoints
 from kg_schema.errors import InputError
 from serving.manifest import ManifestError, content_sha256
@@ -47,7 +54,8 @@ class DistillSettings:
         temperature: Softens both distributions.
         soft_weight: Weight of the teacher's logits.
         hard_weight: Weight of the labels.
-        hidden_weight: Weight of the hidden states.
+        hidden_weight: Weight of what lies behind the logits; 0 for a student of another family
+            or with another tokenizer.
         max_length: Tokens a row is cut to; 0 takes the teacher's.
         seed: Of order and dropout.
         ranks: Processes.
@@ -59,6 +67,10 @@ class DistillSettings:
             empty keeps them with the checkpoints.
         augment: Copies of each train row with other words, learned from the teacher alone.
         divergence: Between teacher and student: `forward` or `reverse` KL, or `jsd`.
+        top_k: Tokens kept of the teacher's logits at each target token, for task `answer`; 0 runs
+            the teacher along.
+        relation: What `hidden_weight` weighs: hidden `states`, or `attention` relations.
+        relation_heads: Parts the widths are cut into for `attention`; 0 takes what fits.
     """
 
     task: Literal["intent", "answer"] = "intent"
@@ -87,6 +99,9 @@ class DistillSettings:
     teacher_cache: str = ""
     augment: int = 0
     divergence: Divergence = "forward"
+    top_k: int = 0
+    relation: Relation = "states"
+    relation_heads: int = 0
 
     def __post_init__(self) -> None:
         """Refuses a size that no student can have, and terms that it cannot learn from.
@@ -124,6 +139,9 @@ class DistillSettings:
             cache=self.teacher_cache,
             augment=self.augment,
             divergence=self.divergence,
+            top_k=self.top_k,
+            relation=self.relation,
+            relation_heads=self.relation_heads,
         )
 
 

@@ -15,6 +15,7 @@ from tests.components.training.tiny import (
     LABELS,
     make_classifier,
     make_decoder,
+    make_trimmed,
     train_here,
     weights,
 )
@@ -150,6 +151,37 @@ def test_a_student_takes_its_teachers_view_over_wider_states(spec: TrainSpec, tm
     assert set(weights(Path(spec.out))) == set(weights(student))
     manifest = read_model_manifest(Path(spec.out))
     assert len(manifest["parent"]) == 64
+
+
+def test_a_language_models_teacher_is_read_once_for_several_students(spec, tmp_path) -> None:
+    teacher = make_decoder(tmp_path / "teacher")
+    cache = tmp_path / "cache"
+    weighing = Distillation(top_k=8, hidden_weight=0.5, cache=str(cache))
+    taught = replace(spec, task="answer", teacher=str(teacher), distillation=weighing, epochs=1)
+    for number in range(2):
+        student = make_decoder(tmp_path / f"student{number}", layers=1)
+        train_here(replace(taught, model_dir=str(student), seed=number))
+    assert len(list(cache.iterdir())) == 1
+    small = make_trimmed(teacher, tmp_path / "small", ["battery", "week"])
+    result = train_here(replace(taught, model_dir=str(small)))
+    assert len(list(cache.iterdir())) == 2
+    assert result.validation["perplexity"] > 1
+
+
+@pytest.mark.parametrize("task", ["intent", "answer"])
+def test_a_student_takes_its_teachers_relations(spec, tmp_path, task) -> None:
+    make = make_classifier if task == "intent" else make_decoder
+    teacher = make(tmp_path / "teacher")
+    small = make_trimmed(teacher, tmp_path / "small", ["battery", "week"])
+    taught = replace(spec, task=task, model_dir=str(small), teacher=str(teacher), epochs=2)
+    weighing = Distillation(hidden_weight=5.0, relation="attention", divergence="jsd")
+    if task == "answer":
+        weighing = replace(weighing, top_k=4)
+    result = train_here(replace(taught, distillation=weighing))
+    assert result.train_loss > 0
+    assert set(weights(Path(spec.out))) == set(weights(small))
+    with pytest.raises(InputError, match="relation_heads 5"):
+        train_here(replace(taught, distillation=replace(weighing, relation_heads=5)))
 
 
 def test_a_teacher_reads_changed_texts_too(spec: TrainSpec, tmp_path) -> None:

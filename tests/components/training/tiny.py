@@ -1,6 +1,8 @@
 """Tiny models from random weights and a 60-row data set, enough to train in a second."""
 
+import copy
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from transformers import (
     Qwen2Config,
 )
 
-from components.model_dir import save_model
+from components.model_dir import load_model, save_model
 from components.shard import ShardSettings, shard_tickets
 from components.training import TrainResult, TrainSpec
 from components.training.checkpoint import drop_checkpoints
@@ -56,14 +58,18 @@ def make_shards(folder: Path) -> Path:
     return folder / "shards"
 
 
-def make_tokenizer() -> PreTrainedTokenizerFast:
-    words = sorted(
+def all_words() -> list[str]:
+    return sorted(
         {
             word
             for row in tickets()
             for word in (row["text"] + " " + row["resolution"]["answer"]).split()
         }
     )
+
+
+def make_tokenizer(words: Sequence[str] | None = None) -> PreTrainedTokenizerFast:
+    words = all_words() if words is None else words
     vocabulary = {word: at for at, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *words])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.Lowercase()
@@ -135,6 +141,27 @@ def make_decoder(out: Path, layers: int = 2) -> Path:
     out.mkdir(parents=True)
     model = AutoModelForCausalLM.from_config(qwen_config(layers))
     save_model(model, make_tokenizer(), out, task="answer")
+    return out
+
+
+def make_trimmed(source: Path, out: Path, lost: Sequence[str]) -> Path:
+    """The model at `source` without some words."""
+    model, tokenizer = load_model(source)
+    gone = tokenizer.convert_tokens_to_ids(list(lost))
+    kept = [at for at in range(len(tokenizer)) if at not in gone]
+    config = copy.deepcopy(model.config)
+    config.vocab_size = len(kept)
+    smaller = type(model)(config)
+    state = {
+        name: value[kept] if len(value) == len(tokenizer) else value
+        for name, value in model.state_dict().items()
+    }
+    smaller.load_state_dict(state)
+    task = "intent" if "Classification" in type(model).__name__ else "answer"
+    words = [word for word in all_words() if word not in lost]
+    out.mkdir(parents=True)
+    compression = {"parent": "x", "kept_vocabulary": {"indices": kept, "count": len(kept)}}
+    save_model(smaller, make_tokenizer(words), out, task=task, compression=compression)
     return out
 
 
