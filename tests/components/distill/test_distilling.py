@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,12 +9,15 @@ from components.model_dir import load_model, read_compression, read_model_manife
 from kg_schema.errors import InputError
 from serving.manifest import content_sha256
 from tests.components.training.tiny import (
+    LABELS,
+    llama_config,
     logits,
     make_base,
+    make_byte_tokenizer,
     make_classifier,
     make_decoder,
+    make_decoder_classifier,
     make_tokenizer,
-    qwen_config,
 )
 
 FAST = {"batch_size": 8, "max_length": 32, "ranks": 1, "threads": 1, "precision": "fp32"}
@@ -79,6 +83,45 @@ def test_a_given_student_keeps_its_shape_and_what_it_tells_of_itself(
     assert kept["parent"] == content_sha256(read_model_manifest(teacher))
 
 
+@pytest.mark.parametrize("family", ["llama", "qwen2"])
+@pytest.mark.parametrize("head", [True, False])
+def test_a_student_of_another_family_and_with_other_tokens_learns_the_logits(
+    teacher, shards, tmp_path, family, head
+) -> None:
+    student = make_decoder_classifier(tmp_path / "student", family, head)
+    settings = DistillSettings(epochs=8, hidden_weight=0.0, freeze_embeddings=False, **TAUGHT)
+    out, c = tmp_path / "out", str(tmp_path / "c")
+    result = distill_model(str(teacher), str(shards), str(out), settings, c, str(student))
+    assert result.training.validation["accuracy"] >= 0.9
+    model, tokenizer = load_model(out)
+    assert model.config.model_type == family
+    assert model.config.id2label == dict(enumerate(LABELS))
+    assert tokenizer.get_vocab() == make_byte_tokenizer().get_vocab()
+    kept = read_compression(out)
+    assert kept["parent"] == content_sha256(read_model_manifest(teacher))
+    assert kept["parameters"]["after"] == read_model_manifest(out)["parameters"] == result.after
+    with pytest.raises(InputError, match="set hidden_weight to 0"):
+        wrong = replace(settings, hidden_weight=1.0)
+        distill_model(str(teacher), str(shards), str(out), wrong, c, str(student))
+
+
+def test_a_decoder_teaches_an_encoder_that_is_a_bare_base_model(shards, tmp_path) -> None:
+    c = str(tmp_path / "c")
+    base = make_decoder_classifier(tmp_path / "base", "qwen2", head=False)
+    tuning = FinetuneSettings(epochs=8, learning_rate=5e-3, freeze_embeddings=False, **FAST)
+    finetune_model(str(shards), str(base), str(tmp_path / "teacher"), tuning, c)
+    student = make_base(tmp_path / "student", layers=1)
+    settings = DistillSettings(epochs=10, hidden_weight=0.0, freeze_embeddings=False, **TAUGHT)
+    out = tmp_path / "out"
+    result = distill_model(
+        str(tmp_path / "teacher"), str(shards), str(out), settings, c, str(student)
+    )
+    assert result.training.validation["accuracy"] >= 0.75
+    manifest = read_model_manifest(out)
+    assert manifest["base_model"] == str(student)
+    assert manifest["labels"] == LABELS
+
+
 def test_a_language_model_teaches_a_smaller_one_of_fewer_tokens(shards, tmp_path) -> None:
     settings = FinetuneSettings(task="answer", epochs=6, learning_rate=1e-2, **FAST)
     teacher, c = tmp_path / "teacher", str(tmp_path / "c")
@@ -96,7 +139,7 @@ def test_a_language_model_teaches_a_smaller_one_of_fewer_tokens(shards, tmp_path
 
 def test_unlike_vocabularies_need_to_be_told_apart(shards, tmp_path) -> None:
     teacher = make_decoder(tmp_path / "teacher")
-    config = qwen_config(1)
+    config = llama_config(1)
     config.vocab_size += 3
     from transformers import AutoModelForCausalLM
 

@@ -8,11 +8,11 @@ from components.model_dir import load_model, save_model
 from components.training.matching import require_comparable, token_map
 from kg_schema.errors import InputError
 from tests.components.training.tiny import (
+    llama_config,
     make_classifier,
     make_decoder,
     make_tokenizer,
     make_trimmed,
-    qwen_config,
 )
 
 
@@ -38,7 +38,7 @@ def test_as_many_tokens_are_not_the_same_tokens(tmp_path: Path) -> None:
     teacher = load_model(make_decoder(tmp_path / "teacher"))
     (tmp_path / "student").mkdir()
     words = [f"other{at}" for at in range(len(make_tokenizer()) - 4)]
-    other = AutoModelForCausalLM.from_config(qwen_config())
+    other = AutoModelForCausalLM.from_config(llama_config())
     save_model(other, make_tokenizer(words), tmp_path / "student", task="answer")
     student = load_model(tmp_path / "student")
     with pytest.raises(InputError, match="different vocabularies"):
@@ -50,5 +50,5 @@ def test_as_many_tokens_are_not_the_same_tokens(tmp_path: Path) -> None:
 def test_states_of_another_family_do_not_compare(tmp_path: Path) -> None:
     teacher = load_model(make_decoder(tmp_path / "teacher"))
     student = make_classifier(tmp_path / "student")
-    with pytest.raises(InputError, match=r"bert student .* qwen2 .*set hidden_weight to 0"):
+    with pytest.raises(InputError, match=r"bert student .* llama .*set hidden_weight to 0"):
         require_comparable(*load_model(student), student, *teacher)

@@ -20,7 +20,7 @@ from components.training.teachers import (
     read_teacher,
 )
 from components.training.world import World
-from tests.components.training.tiny import make_classifier, make_decoder, make_trimmed, qwen_config
+from tests.components.training.tiny import llama_config, make_classifier, make_decoder, make_trimmed
 
 WORLD = World(0, 1, torch.device("cpu"))
 PAIRS = ((1, 1), (2, 2))
@@ -100,7 +100,7 @@ def test_a_language_model_is_kept_at_its_target_tokens(shards, tmp_path, trimmed
 @pytest.mark.parametrize("divergence", ["forward", "reverse", "jsd"])
 def test_a_kept_vocabulary_gives_the_live_loss(shards, tmp_path, divergence) -> None:
     teacher, tokenizer = load_model(make_decoder(tmp_path / "teacher"))
-    student = AutoModelForCausalLM.from_config(qwen_config(1)).eval()
+    student = AutoModelForCausalLM.from_config(llama_config(1)).eval()
     rows, collator = answers(tokenizer, shards)
     path = tmp_path / "kept.safetensors"
     reading = Reading(top_k=len(tokenizer), temperature=2.0)
@@ -138,7 +138,7 @@ def test_a_kept_teacher_runs_along_for_its_projections(shards, tmp_path) -> None
 
 def test_a_teacher_speaks_to_a_student_of_fewer_tokens() -> None:
     torch.manual_seed(0)
-    teacher = AutoModelForCausalLM.from_config(qwen_config())
+    teacher = AutoModelForCausalLM.from_config(llama_config())
     vocabulary = torch.tensor([0, 3, 7, 8, 11])
     live = LiveTeacher(teacher, (), WORLD.device, vocabulary)
     batch = {"input_ids": torch.tensor([[1, 3, 4]]), "attention_mask": torch.ones(1, 3).long()}

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
+    AutoModel,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     BertConfig,
     BertModel,
+    LlamaConfig,
     PreTrainedTokenizerFast,
     Qwen2Config,
 )
@@ -88,6 +90,22 @@ def make_tokenizer(words: Sequence[str] | None = None) -> PreTrainedTokenizerFas
     )
 
 
+def make_byte_tokenizer() -> PreTrainedTokenizerFast:
+    """Byte pairs, the only kind that transformers opens for a Qwen2 model."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=350,
+        special_tokens=["[PAD]", "[END]"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([row["text"] for row in tickets()], trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="[PAD]", eos_token="[END]", model_max_length=64
+    )
+
+
 def bert_config(layers: int = 2, width: int = 32) -> BertConfig:
     return BertConfig(
         vocab_size=len(make_tokenizer()),
@@ -136,10 +154,44 @@ def qwen_config(layers: int = 2) -> Qwen2Config:
     )
 
 
+def llama_config(layers: int = 2) -> LlamaConfig:
+    return LlamaConfig(
+        vocab_size=len(make_tokenizer()),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=64,
+        pad_token_id=0,
+        bos_token_id=2,
+        eos_token_id=3,
+    )
+
+
+def make_decoder_classifier(out: Path, family: str, head: bool = True) -> Path:
+    """A decoder with tokens of its own; bare as downloaded without a head."""
+    torch.manual_seed(3)
+    config = llama_config() if family == "llama" else qwen_config()
+    tokenizer = make_byte_tokenizer()
+    config.vocab_size = len(tokenizer)
+    config.initializer_range = 0.15
+    out.mkdir(parents=True)
+    if not head:
+        AutoModel.from_config(config).save_pretrained(out)
+        tokenizer.save_pretrained(out)
+        return out
+    config.id2label = dict(enumerate(LABELS))
+    config.label2id = {label: at for at, label in enumerate(LABELS)}
+    model = AutoModelForSequenceClassification.from_config(config)
+    save_model(model, tokenizer, out, task="intent")
+    return out
+
+
 def make_decoder(out: Path, layers: int = 2) -> Path:
     torch.manual_seed(2)
     out.mkdir(parents=True)
-    model = AutoModelForCausalLM.from_config(qwen_config(layers))
+    model = AutoModelForCausalLM.from_config(llama_config(layers))
     save_model(model, make_tokenizer(), out, task="answer")
     return out
 
