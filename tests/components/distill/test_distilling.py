@@ -96,7 +96,7 @@ def test_a_student_of_another_family_and_with_other_tokens_learns_the_logits(
     model, tokenizer = load_model(out)
     assert model.config.model_type == family
     assert model.config.id2label == dict(enumerate(LABELS))
-    assert tokenizer.get_vocab() == make_byte_tokenizer().get_vocab()
+    assert make_byte_tokenizer().get_vocab().items() <= tokenizer.get_vocab().items()
     kept = read_compression(out)
     assert kept["parent"] == content_sha256(read_model_manifest(teacher))
     assert kept["parameters"]["after"] == read_model_manifest(out)["parameters"] == result.after
