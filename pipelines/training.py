@@ -107,6 +107,7 @@ def build_training(profile: Profile) -> Any:
             fingerprint(
                 tickets=tickets,
                 test_tickets=test_tickets,
+                shard_settings=shard_settings,
                 graph=graph,
                 gold=gold,
                 task=task,

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from components.model_dir import (
+    count_parameters,
+    default_max_length,
     load_model,
     read_compression,
     read_model_manifest,
@@ -19,10 +21,17 @@ from components.model_dir import (
 from components.shards import read_manifest as read_shards_manifest
 from components.slicing.planning import Size
 from components.storage import local_path, localise, output_dir
-from components.training import Distillation, TrainResult, TrainSpec, run_training
+from components.training import (
+    Distillation,
+    Divergence,
+    Relation,
+    TrainResult,
+    TrainSpec,
+    run_training,
+)
 from components.training.checkpoint import drop_checkpoints
 from kg_schema.errors import InputError
-from serving.manifest import ManifestError, content_sha256
+from serving.manifest import MANIFEST_NAME, ManifestError, content_sha256
 
 
 @dataclass(frozen=True)
@@ -47,7 +56,8 @@ class DistillSettings:
         temperature: Softens both distributions.
         soft_weight: Weight of the teacher's logits.
         hard_weight: Weight of the labels.
-        hidden_weight: Weight of the hidden states.
+        hidden_weight: Weight of what lies behind the logits; 0 for a student of another family
+            or with another tokenizer.
         max_length: Tokens a row is cut to; 0 takes the teacher's.
         seed: Of order and dropout.
         ranks: Processes.
@@ -58,6 +68,11 @@ class DistillSettings:
         teacher_cache: Folder of the teacher's kept outputs, where several trainings share them;
             empty keeps them with the checkpoints.
         augment: Copies of each train row with other words, learned from the teacher alone.
+        divergence: Between teacher and student: `forward` or `reverse` KL, or `jsd`.
+        top_k: Tokens kept of the teacher's logits at each target token, for task `answer`; 0 runs
+            the teacher along.
+        relation: What `hidden_weight` weighs: hidden `states`, or `attention` relations.
+        relation_heads: Parts the widths are cut into for `attention`; 0 takes what fits.
     """
 
     task: Literal["intent", "answer"] = "intent"
@@ -85,6 +100,10 @@ class DistillSettings:
     dropout: float = -1.0
     teacher_cache: str = ""
     augment: int = 0
+    divergence: Divergence = "forward"
+    top_k: int = 0
+    relation: Relation = "states"
+    relation_heads: int = 0
 
     def __post_init__(self) -> None:
         """Refuses a size that no student can have, and terms that it cannot learn from.
@@ -121,6 +140,10 @@ class DistillSettings:
             hidden_weight=self.hidden_weight,
             cache=self.teacher_cache,
             augment=self.augment,
+            divergence=self.divergence,
+            top_k=self.top_k,
+            relation=self.relation,
+            relation_heads=self.relation_heads,
         )
 
 
@@ -157,7 +180,10 @@ def distill_model(
         out: Location of the result, published whole or not at all.
         settings: How to make and teach the student.
         checkpoints: Folder private to this training, resumed from after a break.
-        student: Location of a model to teach (a pruned one); empty cuts one from the teacher.
+        student: Location of a model to teach; empty cuts one from the teacher. It may be a pruned
+            model, one of another family or with another tokenizer (logits alone: `hidden_weight`
+            0; the tokenizer only for task `intent`), or a base model with no manifest, which for
+            `intent` gets a fresh head for the shards' labels.
 
     Raises:
         InputError: A location or a setting cannot be used, or the models do not fit each other.
@@ -173,17 +199,21 @@ def distill_model(
             fix=f"use one for task {settings.task!r}",
         )
     if student:
-        directory = localise(student)
-        compression = _described(directory, content_sha256(manifest), manifest["parameters"])
+        taught = _given(student, localise(shards), settings, manifest)
     else:
         directory = _cut_once(
             teacher_dir, manifest, localise(shards), settings, local_path(checkpoints)
         )
-        compression = read_compression(directory)
+        taught = _Student(
+            directory,
+            read_compression(directory),
+            settings.max_length or int(manifest["max_length"]),
+            manifest.get("base_model", ""),
+        )
     training = run_training(
         TrainSpec(
             task=settings.task,
-            model_dir=str(directory),
+            model_dir=str(taught.directory),
             shards=shards,
             out=out,
             checkpoints=checkpoints,
@@ -193,29 +223,64 @@ def distill_model(
             learning_rate=settings.learning_rate,
             warmup=settings.warmup,
             dropout=settings.dropout,
-            max_length=settings.max_length or int(manifest["max_length"]),
+            max_length=taught.max_length,
             seed=settings.seed,
             ranks=settings.ranks,
             threads=settings.threads,
             precision=settings.precision,
             freeze_embeddings=settings.freeze_embeddings,
             distillation=settings.distillation,
-            compression=compression,
-            lineage={"base_model": manifest.get("base_model", "")},
+            compression=taught.compression,
+            lineage={"base_model": taught.base_model},
             what="distill",
         )
     )
     if not student:
-        shutil.rmtree(directory)
-        drop_checkpoints(directory.parent)
+        shutil.rmtree(taught.directory)
+        drop_checkpoints(taught.directory.parent)
     return DistillResult(out, manifest["parameters"], training.params, training)
 
 
-def _described(student: Path, parent: str, before: Mapping[str, int]) -> dict[str, Any]:
-    """Returns a given student's compression, as seen from the teacher it now learns from."""
-    kept = {**read_compression(student), "parent": parent}
-    after = read_model_manifest(student)["parameters"]
-    return {**kept, "distilled": True, "parameters": {"before": before, "after": after}}
+@dataclass(frozen=True)
+class _Student:
+    """What is taught.
+
+    Args:
+        directory: Where it lies on this machine.
+        compression: What its compression.json is to tell.
+        max_length: Tokens a row is cut to.
+        base_model: What it was made from.
+    """
+
+    directory: Path
+    compression: dict[str, Any]
+    max_length: int
+    base_model: str
+
+
+def _given(
+    student: str, shards: Path, settings: DistillSettings, manifest: Mapping[str, Any]
+) -> _Student:
+    """Returns a student that keeps its shape, as seen from the teacher it now learns from."""
+    from components.training.models import open_model
+
+    directory = localise(student)
+    labels = read_shards_manifest(shards)["labels"] if settings.task == "intent" else []
+    model, tokenizer = open_model(directory, settings.task, labels)
+    base_model = student
+    if (directory / MANIFEST_NAME).is_file():
+        base_model = read_model_manifest(directory).get("base_model") or manifest.get(
+            "base_model", ""
+        )
+    compression = {
+        **read_compression(directory),
+        "parent": content_sha256(dict(manifest)),
+        "distilled": True,
+        "parameters": {"before": manifest["parameters"], "after": count_parameters(model)},
+    }
+    longest = settings.max_length or int(manifest["max_length"])
+    longest = min(longest, default_max_length(model, tokenizer))
+    return _Student(directory, compression, longest, base_model)
 
 
 def _cut_once(

@@ -22,7 +22,7 @@ class Fingerprint:
 
     Args:
         code: Digest of the stages' own code and data.
-        tickets: Digest of the tickets, the separate test tickets included.
+        tickets: Digest of the tickets, separate test tickets and unlabelled ones included.
         graph: Digest of the graph's files; empty without a graph.
         gold: Digest of the gold questions; empty without them.
         model_name: Name of the registered model, which belongs to the data set.
@@ -41,6 +41,7 @@ def fingerprint_inputs(
     tickets: str,
     *,
     test_tickets: str = "",
+    unlabelled: str = "",
     graph: str = "",
     gold: str = "",
     task: str = "intent",
@@ -52,6 +53,7 @@ def fingerprint_inputs(
     Args:
         tickets: Location of the tickets.
         test_tickets: Location of separate test tickets; empty for none.
+        unlabelled: Location of tickets without labels; empty for none.
         graph: Location of the graph's files; empty for none.
         gold: Location of the gold questions; empty for none.
         task: `intent` or `answer`; part of the model's name.
@@ -67,7 +69,7 @@ def fingerprint_inputs(
     name = model_name or default_model_name(tickets, task)
     return Fingerprint(
         code=digest_code(),
-        tickets=digest_locations(tickets, test_tickets),
+        tickets=digest_locations(tickets, test_tickets, unlabelled),
         graph=digest_locations(graph),
         gold=digest_locations(gold),
         model_name=name,

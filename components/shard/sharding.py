@@ -7,7 +7,7 @@ import json
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,6 +43,8 @@ class ShardSettings:
         seed: Another seed gives other splits.
         rows_per_shard: Most rows of a Parquet file.
         bad_share: Largest share of unreadable rows of a file; 0 refuses the first one.
+        unlabelled: Location of more tickets for task `intent`, of which a student learns what its
+            teacher says; empty for none. They go to train alone and a label in them is not read.
     """
 
     task: Literal["intent", "answer"] = "intent"
@@ -54,8 +56,15 @@ class ShardSettings:
     seed: int = 17
     rows_per_shard: int = 5000
     bad_share: float = 0.01
+    unlabelled: str = ""
 
     def __post_init__(self) -> None:
+        if self.unlabelled and self.task == "answer":
+            raise InputError(
+                "tickets without an answer teach no answers",
+                where=self.unlabelled,
+                fix="leave unlabelled empty for task answer",
+            )
         held_out = self.validation_fraction + self.test_fraction
         beside = self.validation_fraction_beside_test
         if min(self.validation_fraction, self.test_fraction) <= 0 or held_out >= 1:
@@ -76,6 +85,7 @@ class ShardResult:
         conflicts: Tickets whose text stood there before with another label.
         removed_for_test: Tickets whose text is in the test file.
         quarantined: Rows that could not be used.
+        unlabelled: Rows of the train split without a label.
         dataset_id: Short hash of the sources' contents.
         sha256: Digest of all shards.
     """
@@ -87,6 +97,7 @@ class ShardResult:
     conflicts: int
     removed_for_test: int
     quarantined: int
+    unlabelled: int
     dataset_id: str
     sha256: str
 
@@ -122,9 +133,11 @@ def shard_tickets(
     test_reader = (
         TicketReader(localise(test_tickets), columns, settings.bad_share) if test_tickets else None
     )
+    more = _unlabelled_reader(settings)
     removed: list[Quarantined] = []
     partition = partition_tickets(
-        _usable(reader, settings.task, removed),
+        # A text that is labelled, or in the test tickets, stays there and nowhere else.
+        [*_usable(reader, settings.task, removed), *_without_labels(more)],
         _usable(test_reader, settings.task, removed, scored=True) if test_reader else None,
         validation=settings.validation_fraction_beside_test
         if test_reader
@@ -138,6 +151,9 @@ def shard_tickets(
     if test_reader:
         partition.removed += test_reader.quarantined
         sources += _sources(test_tickets, test_reader)
+    if more:
+        partition.removed += more.quarantined
+        sources += _sources(settings.unlabelled, more)
     (require_classes if settings.task == "intent" else require_rows)(partition, tickets)
     with output_dir(out) as folder:
         manifest = _write(folder, partition, settings, sources)
@@ -150,6 +166,7 @@ def shard_tickets(
         conflicts=manifest["conflicts"],
         removed_for_test=manifest["removed_for_test"],
         quarantined=manifest["quarantined"],
+        unlabelled=manifest["unlabelled"],
         dataset_id=manifest["dataset_id"],
         sha256=content_sha256(manifest),
     )
@@ -168,6 +185,17 @@ def _usable(
         else:
             kept.append(ticket)
     return kept
+
+
+def _unlabelled_reader(settings: ShardSettings) -> TicketReader | None:
+    if not settings.unlabelled:
+        return None
+    columns = TicketColumns(settings.text_column, settings.label_column, label_needed=False)
+    return TicketReader(localise(settings.unlabelled), columns, settings.bad_share)
+
+
+def _without_labels(reader: TicketReader | None) -> list[Ticket]:
+    return [replace(ticket, intent=None) for ticket in reader or ()]
 
 
 def _sources(location: str, reader: TicketReader) -> list[dict[str, str]]:
@@ -206,6 +234,7 @@ def _write(
         conflicts=partition.count("conflict"),
         removed_for_test=partition.count("in test"),
         quarantined=partition.count("unreadable", "too short", "no label", "no answer"),
+        unlabelled=sum(each.intent is None for each in partition.rows["train"]),
         seed=settings.seed,
         fractions=_fractions(partition),
     )

@@ -7,7 +7,9 @@ ranks, shows progress and returns a `TrainResult`. Importing this imports no tor
 from components.training.run import run_training
 from components.training.spec import (
     Distillation,
+    Divergence,
     Lora,
+    Relation,
     TrainResult,
     TrainSpec,
     read_spec,
@@ -16,7 +18,9 @@ from components.training.spec import (
 
 __all__ = [
     "Distillation",
+    "Divergence",
     "Lora",
+    "Relation",
     "TrainResult",
     "TrainSpec",
     "read_spec",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,6 +11,8 @@ from torch import nn
 from torch.nn import functional
 
 from components.training.data import IGNORED, Batch
+from components.training.divergences import TopLogits, soft_loss, top_loss
+from components.training.relations import relation_loss, watched
 from components.training.spec import Distillation, Task
 
 
@@ -18,13 +21,17 @@ class TeacherOutputs:
     """What the teacher said of one batch.
 
     Args:
-        logits: [rows, classes], or [rows, tokens, vocabulary] for task `answer`.
+        logits: [rows, classes], or [rows, tokens, vocabulary] for task `answer`, or what was kept
+            of those at the target's tokens.
         hidden: [rows, pairs, 2, width]: of each compared layer the leading token and the mean;
             None where hidden states are not compared.
+        projections: Queries, keys and values of the last layer, each [rows, tokens, width]; empty
+            where attention relations are not compared.
     """
 
-    logits: torch.Tensor
+    logits: torch.Tensor | TopLogits
     hidden: torch.Tensor | None
+    projections: Sequence[torch.Tensor] = ()
 
 
 class Teacher(Protocol):
@@ -33,21 +40,6 @@ class Teacher(Protocol):
     def __call__(self, batch: Batch) -> TeacherOutputs:
         """Returns its outputs for a batch."""
         ...
-
-
-def soft_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Returns T² KL(teacher || student) at temperature T, the mean over positions (nats).
-
-    Args:
-        student: Logits [positions, classes].
-        teacher: Logits of the same shape; no gradient flows into them.
-        temperature: T > 0 (Hinton et al. 2015, section 2).
-    """
-    student = functional.log_softmax(student.float() / temperature, dim=-1)
-    wanted = functional.log_softmax(teacher.float() / temperature, dim=-1)
-    return temperature**2 * functional.kl_div(
-        student, wanted, reduction="batchmean", log_target=True
-    )
 
 
 def hard_loss(logits: torch.Tensor, labels: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
@@ -89,6 +81,16 @@ def pool_hidden(hidden: torch.Tensor, mask: torch.Tensor, task: Task) -> torch.T
     return torch.stack([leading, mean], dim=1)
 
 
+def scored_positions(
+    logits: torch.Tensor, labels: torch.Tensor, task: Task
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns [positions, classes] and [positions]: rows, or the tokens of the targets."""
+    if task == "intent":
+        return logits, labels
+    kept = labels[:, 1:] != IGNORED
+    return logits[:, :-1][kept], labels[:, 1:][kept]
+
+
 def spread_layers(student: int, teacher: int) -> tuple[tuple[int, int], ...]:
     """Returns pairs (student layer, teacher layer), 1-based, evenly spread and last on last."""
     return tuple((at, max(1, round(at * teacher / student))) for at in range(1, student + 1))
@@ -122,6 +124,19 @@ class HiddenProjection(nn.Module):
         return torch.stack(pooled, dim=1)
 
 
+@dataclass(frozen=True)
+class RelationTerm:
+    """Where a student's attention relations come from.
+
+    Args:
+        modules: Its last layer's linears of queries, keys and values.
+        heads: Parts that each width is cut into.
+    """
+
+    modules: Sequence[nn.Module]
+    heads: int
+
+
 class Objective:
     """The loss of one batch.
 
@@ -131,6 +146,7 @@ class Objective:
         distillation: Weights of the terms; None learns from labels alone.
         teacher: Wanted with `distillation`.
         projection: Wanted where hidden states are compared.
+        relations: Wanted where attention relations are compared.
     """
 
     def __init__(
@@ -140,48 +156,57 @@ class Objective:
         distillation: Distillation | None = None,
         teacher: Teacher | None = None,
         projection: HiddenProjection | None = None,
+        relations: RelationTerm | None = None,
     ) -> None:
         self._task = task
         self._smoothing = smoothing
         self._distillation = distillation
         self._teacher = teacher
         self._projection = projection
+        self._relations = relations
 
     def __call__(self, model: nn.Module, batch: Batch) -> torch.Tensor:
         """Runs the model forward over a batch and returns its loss, a scalar."""
-        outputs = model(
-            input_ids=batch["input_ids"],
-            attention_mask=batch["attention_mask"],
-            output_hidden_states=self._projection is not None,
-        )
-        logits, labels = self._positions(outputs.logits, batch)
+        with watched(self._relations.modules if self._relations else ()) as projections:
+            outputs = model(
+                input_ids=batch["input_ids"],
+                attention_mask=batch["attention_mask"],
+                output_hidden_states=self._projection is not None,
+            )
         if self._distillation is None or self._teacher is None:
+            logits, labels = scored_positions(outputs.logits, batch["labels"], self._task)
             return hard_loss(logits, labels, self._smoothing)
-        return self._distilled(outputs, logits, labels, batch, self._distillation, self._teacher)
+        said = self._teacher(batch)
+        loss = self._spoken(outputs.logits, said, batch, self._distillation)
+        hidden = self._hidden(outputs, projections, said, batch["attention_mask"])
+        return loss if hidden is None else loss + self._distillation.hidden_weight * hidden
 
-    def _distilled(
-        self,
-        outputs: Any,
-        logits: torch.Tensor,
-        labels: torch.Tensor,
-        batch: Batch,
-        weights: Distillation,
-        teacher: Teacher,
+    def _spoken(
+        self, every: torch.Tensor, said: TeacherOutputs, batch: Batch, weights: Distillation
     ) -> torch.Tensor:
-        said = teacher(batch)
-        wanted, _ = self._positions(said.logits, batch)
-        loss = weights.soft_weight * soft_loss(logits, wanted, weights.temperature)
+        """Returns the terms of the logits."""
+        logits, labels = scored_positions(every, batch["labels"], self._task)
+        if isinstance(said.logits, TopLogits):
+            soft = top_loss(logits, said.logits, weights.temperature, weights.divergence)
+        else:
+            wanted, _ = scored_positions(said.logits, batch["labels"], self._task)
+            soft = soft_loss(logits, wanted, weights.temperature, weights.divergence)
+        loss = weights.soft_weight * soft
         if weights.hard_weight:
             loss = loss + weights.hard_weight * hard_loss(logits, labels, self._smoothing)
-        if self._projection is not None and said.hidden is not None:
-            own = self._projection(outputs.hidden_states, batch["attention_mask"], self._task)
-            loss = loss + weights.hidden_weight * hidden_loss(own, said.hidden)
         return loss
 
-    def _positions(self, logits: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Returns [positions, classes] and [positions]: rows, or the tokens of the targets."""
-        if self._task == "intent":
-            return logits, batch["labels"]
-        labels = batch["labels"][:, 1:]
-        kept = labels != IGNORED
-        return logits[:, :-1][kept], labels[kept]
+    def _hidden(
+        self,
+        outputs: Any,
+        projections: Sequence[torch.Tensor],
+        said: TeacherOutputs,
+        mask: torch.Tensor,
+    ) -> torch.Tensor | None:
+        """Returns the term of what lies behind the logits; None where nothing is compared."""
+        if self._relations is not None:
+            return relation_loss(projections, said.projections, mask, self._relations.heads)
+        if self._projection is None or said.hidden is None:
+            return None
+        own = self._projection(outputs.hidden_states, mask, self._task)
+        return hidden_loss(own, said.hidden)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from transformers import set_seed
 from transformers.utils import logging as transformers_logging
 
 from components.launch import threads_a_rank
-from components.model_dir import count_parameters, load_model, read_compression, save_model
+from components.model_dir import count_parameters, save_model
 from components.shards import read_manifest
 from components.storage import local_path, localise, output_dir
 from components.training.checkpoint import (
@@ -23,18 +22,12 @@ from components.training.checkpoint import (
     training_digest,
     training_folder,
 )
-from components.training.data import Collator, TicketRows, read_rows, require_rows
+from components.training.data import Collator, read_rows, require_rows
 from components.training.loop import ProgressReport, TicketTrainer
-from components.training.losses import HiddenProjection, Objective, Teacher, spread_layers
+from components.training.losses import Objective
 from components.training.measure import measure
-from components.training.models import (
-    adapt,
-    backbone_layers,
-    freeze,
-    merged,
-    open_model,
-    set_dropout,
-)
+from components.training.models import adapt, freeze, merged, open_model, set_dropout
+from components.training.opened import Session, Tell, read_train_rows
 from components.training.precision import (
     Format,
     check_precision,
@@ -43,37 +36,12 @@ from components.training.precision import (
     probe_precision,
 )
 from components.training.spec import TrainResult, TrainSpec
-from components.training.teachers import LiveTeacher, Pairs, cache_key, read_teacher
+from components.training.teaching import objective_of
 from components.training.world import World
 from kg_schema.errors import InputError
 
-TEACHER_FOLDER = "teacher"
 PRECISION_NAME = "precision.json"
 PROBE_ROWS = 8
-
-
-class Tell(Protocol):
-    """Where a rank reports to."""
-
-    def __call__(self, kind: str, **values: Any) -> None:
-        """Reports an event: `start` (what, total), `advance` (units) or `log` (line)."""
-        ...
-
-
-@dataclass
-class Session:
-    """What one rank holds while it trains."""
-
-    spec: TrainSpec
-    world: World
-    shards: Path
-    manifest: dict[str, Any]
-    folder: Path
-    model: Any
-    tokenizer: Any
-    rows: TicketRows
-    collator: Collator
-    tell: Tell
 
 
 def train(spec: TrainSpec, world: World, tell: Tell) -> TrainResult:
@@ -96,7 +64,7 @@ def train(spec: TrainSpec, world: World, tell: Tell) -> TrainResult:
     torch.set_num_threads(spec.threads or threads_a_rank(world.size))
     check_precision(spec.precision, world.device)
     session = _open(spec, world, tell if world.first else _silent)
-    objective = _objective(session)
+    objective = objective_of(session)
     precision, probe = _precision(session, objective)
     resumed = world.from_first(newest_whole(session.folder) if world.first else None)
     report = _run(session, objective, precision, resumed)
@@ -149,7 +117,7 @@ def _open(spec: TrainSpec, world: World, tell: Tell) -> Session:
     if spec.lora is not None:
         model = adapt(model, spec.lora, spec.task)
     freeze(model, embeddings=spec.freeze_embeddings, layers=spec.freeze_layers)
-    rows = _train_rows(spec, shards, tokenizer)
+    rows = read_train_rows(spec, shards, tokenizer)
     if spec.distillation is None or not (
         spec.distillation.soft_weight or spec.distillation.hidden_weight
     ):
@@ -170,99 +138,6 @@ def _open(spec: TrainSpec, world: World, tell: Tell) -> Session:
         collator=Collator(spec.task, tokenizer.pad_token_id),
         tell=tell,
     )
-
-
-def _train_rows(spec: TrainSpec, shards: Path, tokenizer: Any) -> TicketRows:
-    """Returns the train split, changed texts with it, in one model's tokens."""
-    return read_rows(
-        shards,
-        "train",
-        tokenizer,
-        spec.task,
-        spec.max_length,
-        augment=_augment(spec),
-        seed=spec.seed,
-    )
-
-
-def _augment(spec: TrainSpec) -> int:
-    return spec.distillation.augment if spec.distillation else 0
-
-
-def _objective(session: Session) -> Objective:
-    spec = session.spec
-    if spec.distillation is None:
-        return Objective(spec.task, spec.label_smoothing)
-    teacher, tokenizer = load_model(localise(spec.teacher))
-    pairs: Pairs = ()
-    projection = None
-    if spec.distillation.hidden_weight:
-        own, its = len(backbone_layers(session.model)), len(backbone_layers(teacher))
-        pairs = spec.distillation.layer_map or spread_layers(own, its)
-        _check_pairs(pairs, own, its)
-        projection = HiddenProjection(
-            pairs, session.model.config.hidden_size, teacher.config.hidden_size
-        ).to(session.world.device)
-        session.model.hidden_projection = projection
-    said = _teacher(session, teacher, tokenizer, pairs)
-    return Objective(spec.task, spec.label_smoothing, spec.distillation, said, projection)
-
-
-def _check_pairs(pairs: Pairs, own: int, its: int) -> None:
-    for student, teacher in pairs:
-        if not (1 <= student <= own and 1 <= teacher <= its):
-            raise InputError(
-                f"layer pair ({student}, {teacher}) is outside of {own} and {its} layers"
-            )
-
-
-def _teacher(session: Session, teacher: Any, tokenizer: Any, pairs: Pairs) -> Teacher:
-    spec, world = session.spec, session.world
-    if spec.task == "answer":
-        return LiveTeacher(teacher, pairs, world.device, _vocabulary(session, teacher))
-    if [teacher.config.id2label[at] for at in range(len(teacher.config.id2label))] != list(
-        session.manifest["labels"]
-    ):
-        raise InputError("the teacher knows other labels than the shards", where=spec.teacher)
-    rows = _train_rows(spec, session.shards, tokenizer)
-    layers = [layer for _, layer in pairs]
-    changes = [_augment(spec), spec.seed] if _augment(spec) else []
-    key = cache_key(
-        content_digest(localise(spec.teacher)),
-        content_digest(session.shards),
-        spec.max_length,
-        layers,
-        *changes,
-    )
-    kept = spec.distillation.cache if spec.distillation else ""
-    path = (local_path(kept) if kept else session.folder / TEACHER_FOLDER) / f"{key}.safetensors"
-    session.tell("start", what=f"{spec.what}: reading the teacher", total=len(rows))
-    return read_teacher(
-        teacher,
-        rows,
-        pairs,
-        path,
-        world,
-        Collator(spec.task, tokenizer.pad_token_id),
-        lambda count: session.tell("advance", units=count),
-    )
-
-
-def _vocabulary(session: Session, teacher: Any) -> torch.Tensor | None:
-    """Returns the teacher's id of each of the student's tokens; None where they are the same.
-
-    Raises:
-        InputError: The vocabularies differ and the student's compression.json does not say how.
-    """
-    size = session.model.config.vocab_size
-    if size == teacher.config.vocab_size:
-        return None
-    kept = read_compression(Path(session.spec.model_dir)).get("kept_vocabulary", {})
-    if len(kept.get("indices", ())) != size:
-        raise InputError(
-            "student and teacher have different vocabularies", where=session.spec.teacher
-        )
-    return torch.tensor(kept["indices"])
 
 
 def _precision(session: Session, objective: Objective) -> tuple[Format, dict[str, float]]:

@@ -6,12 +6,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from kg_schema.errors import InputError
 
 Task = Literal["intent", "answer"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Divergence = Literal["forward", "reverse", "jsd"]
+Relation = Literal["states", "attention"]
 
 RANKS = 2
 
@@ -37,15 +39,28 @@ class Lora:
 class Distillation:
     """How much a student learns from its teacher and how much from the labels.
 
-    The loss is `soft_weight * T^2 * KL(teacher_T || student_T) + hard_weight * CE + hidden_weight
-    * cosine distance of hidden states` (Hinton et al. 2015; Sanh et al. 2019). For task `answer`
-    the KL is forward, token by token over the target.
+    The loss is `soft_weight * T^2 * D(teacher_T, student_T) + hard_weight * CE + hidden_weight
+    * hidden distance` (Hinton et al. 2015; Sanh et al. 2019). For task `answer`
+    D is taken token by token over the target.
 
     Args:
         temperature: T, softens both distributions.
+        divergence: D: `forward` KL(teacher || student), `reverse` KL(student || teacher), or `jsd`,
+            the generalised Jensen-Shannon divergence with beta 0.5.
+        top_k: For task `answer`: tokens whose probabilities are kept of the teacher at each target
+            token, everything else being one more class; read once, 6 * `top_k` + 2 bytes a target
+            token. They are taken at `temperature`, so another one reads the teacher anew. 0 runs
+            the teacher along and compares all tokens.
+        relation: What `hidden_weight` weighs: `states`, the cosine distance of hidden states
+            through projections to the teacher's width; or `attention`, KL(teacher || student) of
+            the last layers' query, key and value relations (Wang et al. 2021), for which the
+            teacher runs along.
+        relation_heads: Equal parts that every width of both models is cut into for `attention`;
+            0 takes as many as fit, up to the teacher's attention heads.
         soft_weight: Weight of the teacher's logits.
         hard_weight: Weight of the labels; rows without a label add nothing to this term.
-        hidden_weight: Weight of the hidden states; 0 neither caches nor compares them.
+        hidden_weight: Weight of what lies behind the logits; 0 neither caches nor compares it.
+            Wants a student of the teacher's family that reads its tokens or some of them.
         layer_map: Pairs (student layer, teacher layer), 1-based, whose outputs are compared;
             empty spreads the student's layers evenly over the teacher's, last on last.
         cache: Folder of the teacher's cached outputs, shared by the trainings that name it;
@@ -62,6 +77,10 @@ class Distillation:
     layer_map: tuple[tuple[int, int], ...] = ()
     cache: str = ""
     augment: int = 0
+    divergence: Divergence = "forward"
+    top_k: int = 0
+    relation: Relation = "states"
+    relation_heads: int = 0
 
     def require_fit(self, task: Task) -> None:
         """Refuses terms that no training of this task can learn from.
@@ -71,8 +90,19 @@ class Distillation:
         """
         if self.temperature <= 0:
             raise InputError(f"temperature is {self.temperature}", fix="use a positive one")
-        if self.augment < 0:
-            raise InputError(f"augment is {self.augment}", fix="use 0 or more")
+        for name, known in (("divergence", Divergence), ("relation", Relation)):
+            if getattr(self, name) not in get_args(known):
+                raise InputError(
+                    f"unknown {name} {getattr(self, name)!r}",
+                    fix=f"use one of {', '.join(get_args(known))}",
+                )
+        for name in ("augment", "top_k", "relation_heads"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name} is {getattr(self, name)}", fix="use 0 or more")
+        if self.top_k and task == "intent":
+            raise InputError(
+                "top_k is for task answer", fix="set it to 0: a classifier's logits are kept whole"
+            )
         if self.augment and task == "answer":
             raise InputError(
                 "changed texts have no answers to learn", fix="set augment to 0 for task answer"

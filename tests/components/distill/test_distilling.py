@@ -1,6 +1,9 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from transformers import AutoModelForCausalLM
 
 from components.distill import DistillSettings, distill_model
 from components.finetune import FinetuneSettings, finetune_model
@@ -8,10 +11,14 @@ from components.model_dir import load_model, read_compression, read_model_manife
 from kg_schema.errors import InputError
 from serving.manifest import content_sha256
 from tests.components.training.tiny import (
+    LABELS,
+    llama_config,
     logits,
     make_base,
+    make_byte_tokenizer,
     make_classifier,
     make_decoder,
+    make_decoder_classifier,
     make_tokenizer,
     qwen_config,
 )
@@ -79,6 +86,47 @@ def test_a_given_student_keeps_its_shape_and_what_it_tells_of_itself(
     assert kept["parent"] == content_sha256(read_model_manifest(teacher))
 
 
+@pytest.mark.parametrize("family", ["llama", "qwen2"])
+@pytest.mark.parametrize("head", [True, False])
+def test_a_student_of_another_family_and_with_other_tokens_learns_the_logits(
+    teacher, shards, tmp_path, family, head
+) -> None:
+    student = make_decoder_classifier(tmp_path / "student", family, head)
+    settings = DistillSettings(epochs=8, hidden_weight=0.0, freeze_embeddings=False, **TAUGHT)
+    out, c = tmp_path / "out", str(tmp_path / "c")
+    result = distill_model(str(teacher), str(shards), str(out), settings, c, str(student))
+    assert result.training.validation["accuracy"] >= 0.9
+    model, tokenizer = load_model(out)
+    assert model.config.model_type == family
+    assert model.config.id2label == dict(enumerate(LABELS))
+    assert make_byte_tokenizer().get_vocab().items() <= tokenizer.get_vocab().items()
+    kept = read_compression(out)
+    assert kept["parent"] == content_sha256(read_model_manifest(teacher))
+    assert kept["parameters"]["after"] == read_model_manifest(out)["parameters"] == result.after
+    with pytest.raises(InputError, match="set hidden_weight to 0"):
+        wrong = replace(settings, hidden_weight=1.0)
+        distill_model(str(teacher), str(shards), str(out), wrong, c, str(student))
+
+
+def test_a_decoder_teaches_an_encoder_that_is_a_bare_base_model(shards, tmp_path) -> None:
+    c = str(tmp_path / "c")
+    base = make_decoder_classifier(tmp_path / "base", "qwen2", head=False)
+    tuning = FinetuneSettings(epochs=8, learning_rate=5e-3, freeze_embeddings=False, **FAST)
+    finetune_model(str(shards), str(base), str(tmp_path / "teacher"), tuning, c)
+    student = make_base(tmp_path / "student", layers=1)
+    settings = DistillSettings(
+        epochs=8, hidden_weight=0.0, augment=1, freeze_embeddings=False, **TAUGHT
+    )
+    out = tmp_path / "out"
+    result = distill_model(
+        str(tmp_path / "teacher"), str(shards), str(out), settings, c, str(student)
+    )
+    assert result.training.validation["accuracy"] >= 0.75
+    manifest = read_model_manifest(out)
+    assert manifest["base_model"] == str(student)
+    assert manifest["labels"] == LABELS
+
+
 def test_a_language_model_teaches_a_smaller_one_of_fewer_tokens(shards, tmp_path) -> None:
     settings = FinetuneSettings(task="answer", epochs=6, learning_rate=1e-2, **FAST)
     teacher, c = tmp_path / "teacher", str(tmp_path / "c")
@@ -94,12 +142,36 @@ def test_a_language_model_teaches_a_smaller_one_of_fewer_tokens(shards, tmp_path
     assert logits(out, "answer").shape[-1] == len(make_tokenizer())
 
 
+def test_a_kept_teacher_and_its_relations_suit_a_student_of_a_trimmed_vocabulary(
+    shards, tmp_path
+) -> None:
+    torch.manual_seed(0)
+    config = qwen_config()
+    config.vocab_size = 351  # transformers adds an end-of-text token of its own
+    (tmp_path / "teacher").mkdir()
+    model = AutoModelForCausalLM.from_config(config)
+    save_model(model, make_byte_tokenizer(), tmp_path / "teacher", task="answer")
+    settings = DistillSettings(
+        task="answer",
+        layers=0.5,
+        multiple=8,
+        vocabulary=300,
+        top_k=8,
+        relation="attention",
+        divergence="reverse",
+        epochs=2,
+        **TAUGHT,
+    )
+    out, c = tmp_path / "out", str(tmp_path / "c")
+    result = distill_model(str(tmp_path / "teacher"), str(shards), str(out), settings, c)
+    assert result.training.validation["perplexity"] > 1
+    assert load_model(out)[0].config.vocab_size == 300
+
+
 def test_unlike_vocabularies_need_to_be_told_apart(shards, tmp_path) -> None:
     teacher = make_decoder(tmp_path / "teacher")
-    config = qwen_config(1)
+    config = llama_config(1)
     config.vocab_size += 3
-    from transformers import AutoModelForCausalLM
-
     (tmp_path / "student").mkdir()
     model = AutoModelForCausalLM.from_config(config)
     save_model(model, make_tokenizer(), tmp_path / "student", task="answer")
@@ -119,6 +191,21 @@ def test_a_teacher_of_another_task_is_bad_input(teacher, shards, tmp_path) -> No
         distill_model(
             str(teacher), str(shards), str(tmp_path / "o"), DistillSettings(task="answer"), ""
         )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"divergence": "kl"}, "use one of forward, reverse, jsd"),
+        ({"relation": "values"}, "use one of states, attention"),
+        ({"relation_heads": -1}, "relation_heads is -1"),
+        ({"top_k": 8}, "top_k is for task answer"),
+        ({"task": "answer", "augment": 1}, "no answers to learn"),
+    ],
+)
+def test_terms_that_nothing_can_be_learned_from_are_bad_input(wrong, said) -> None:
+    with pytest.raises(InputError, match=said):
+        DistillSettings(**wrong)
 
 
 @pytest.mark.parametrize("wrong", [{"layers": 2}, {"channels": 0.0}, {"vocabulary": -1}])

@@ -39,6 +39,18 @@ def test_test_tickets_are_not_taken_for_tickets(tmp_path: Path) -> None:
     assert digest_locations(str(one), str(two)) != digest_locations(str(two), str(one))
 
 
+def test_unlabelled_tickets_count_by_content(tmp_path: Path) -> None:
+    one, more = tmp_path / "a.csv", tmp_path / "more.csv"
+    one.write_text("1")
+    more.write_text("2")
+    seen = [fingerprint_inputs(str(one)).tickets]
+    seen.append(fingerprint_inputs(str(one), unlabelled=str(more)).tickets)
+    more.write_text("3")
+    seen.append(fingerprint_inputs(str(one), unlabelled=str(more)).tickets)
+    assert len(set(seen)) == 3
+    assert seen[0] == digest_locations(str(one))
+
+
 def test_nothing_has_no_digest() -> None:
     assert digest_locations("") == ""
 

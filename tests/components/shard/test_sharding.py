@@ -129,6 +129,35 @@ def test_unlabelled_tickets_are_kept_for_training_alone(
     assert -1 not in labels["validation"] + labels["test"]
 
 
+def test_a_file_of_unlabelled_tickets_goes_to_train_less_what_is_known(
+    write_tickets: WriteTickets, tmp_path: Path
+) -> None:
+    tickets = write_tickets([_row(n) for n in range(300)])
+    test = write_tickets([_row(n) for n in range(600, 610)], "test.jsonl")
+    more = [_row(n) for n in (*range(290, 400), 399, *range(605, 615))]
+    more += [{"ticket_id": "bad", "text": 7}, {"ticket_id": "short", "text": "?"}]
+    plain, out = tmp_path / "plain", tmp_path / "shards"
+    shard_tickets(tickets, str(plain), test_tickets=test)
+    chosen = ShardSettings(unlabelled=write_tickets(more, "more.jsonl"))
+    result = shard_tickets(tickets, str(out), chosen, test)
+    assert result.unlabelled == 105
+    assert (result.duplicates_removed, result.removed_for_test) == (11, 5)
+    assert result.quarantined == 2
+    for split in ("validation", "test"):
+        assert read_split(out, split).equals(read_split(plain, split))
+    train = read_split(out, "train").to_pylist()
+    added = [row for row in train if row["label"] == -1]
+    assert all(row["intent"] is None for row in added)
+    assert len(added) == result.rows["train"] - read_split(plain, "train").num_rows == 105
+    manifest = read_manifest(out)
+    assert manifest["unlabelled"] == 105
+    assert [each["uri"].rsplit("/")[-1] for each in manifest["source"]][-1] == "more.jsonl"
+    listed = [json.loads(line) for line in (out / "quarantine.jsonl").read_text().splitlines()]
+    assert {row["file"] for row in listed} == {"more.jsonl"}
+    with pytest.raises(InputError, match="leave unlabelled empty"):
+        ShardSettings(task="answer", unlabelled="more.jsonl")
+
+
 def test_test_file_is_the_test_split_and_leaves_the_others(
     write_tickets: WriteTickets, tmp_path: Path
 ) -> None:

@@ -2,39 +2,21 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import AutoModelForSequenceClassification
 
-from components.training.data import IGNORED
+from components.training.data import IGNORED, Collator, Row
+from components.training.divergences import soft_loss
 from components.training.losses import (
     HiddenProjection,
+    Objective,
+    TeacherOutputs,
     hard_loss,
     hidden_loss,
     pool_hidden,
-    soft_loss,
     spread_layers,
 )
-
-
-def test_soft_loss_is_zero_for_the_teachers_own_logits_and_positive_otherwise() -> None:
-    teacher = torch.tensor([[2.0, -1.0, 0.5], [0.0, 3.0, 1.0]])
-    assert soft_loss(teacher + 7.0, teacher, 2.0) == pytest.approx(0.0, abs=1e-6)
-    assert soft_loss(teacher.flip(0), teacher, 2.0) > 0.1
-
-
-def test_soft_loss_is_forward_kl_times_the_temperature_squared() -> None:
-    student, teacher = torch.tensor([[0.3, -0.2, 1.0]]), torch.tensor([[1.5, 0.0, -1.0]])
-    p, q = (teacher / 3).softmax(-1), (student / 3).softmax(-1)
-    assert soft_loss(student, teacher, 3.0) == pytest.approx(float(9 * (p * (p / q).log()).sum()))
-
-
-def test_a_temperature_keeps_the_size_of_the_gradient() -> None:
-    teacher = torch.tensor([[0.4, -0.2, 0.1]])
-    sizes = []
-    for temperature in (1.0, 8.0):
-        student = torch.zeros(1, 3, requires_grad=True)
-        soft_loss(student, teacher, temperature).backward()
-        assert student.grad is not None
-        sizes.append(float(student.grad.norm()))
-    assert sizes[1] == pytest.approx(sizes[0], rel=0.1)
+from components.training.spec import Distillation
+from tests.components.training.tiny import bert_config
 
 
 def test_hard_loss_passes_over_rows_without_a_label() -> None:
@@ -42,6 +24,21 @@ def test_hard_loss_passes_over_rows_without_a_label() -> None:
     alone = hard_loss(logits[:1], torch.tensor([0]))
     assert hard_loss(logits, torch.tensor([0, IGNORED])) == pytest.approx(float(alone))
     assert hard_loss(logits, torch.tensor([IGNORED, IGNORED])) == 0.0
+
+
+def test_a_row_without_a_label_counts_in_all_terms_but_the_hard_one() -> None:
+    torch.manual_seed(0)
+    config = bert_config()
+    config.num_labels = 3
+    student = AutoModelForSequenceClassification.from_config(config).eval()
+    batch = Collator("intent", pad=0)([Row(0, [2, 5, 3], [1]), Row(1, [2, 6, 7, 3], [IGNORED])])
+    said = TeacherOutputs(torch.tensor([[1.0, 0.0, 2.0], [0.0, 3.0, 1.0]]), None)
+    own = student(batch["input_ids"], batch["attention_mask"]).logits
+    weights = Distillation(soft_weight=2.0, hard_weight=0.5, temperature=3.0)
+    loss = Objective("intent", 0.0, weights, lambda given: said)(student, batch)
+    assert isinstance(said.logits, torch.Tensor)
+    wanted = 2.0 * soft_loss(own, said.logits, 3.0) + 0.5 * hard_loss(own[:1], torch.tensor([1]))
+    torch.testing.assert_close(loss, wanted)
 
 
 def test_hidden_loss_knows_direction_not_size() -> None:

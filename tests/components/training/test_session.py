@@ -1,4 +1,5 @@
 import errno
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,17 @@ import torch
 from safetensors.torch import load_file
 
 from components.model_dir import load_model, read_compression, read_model_manifest
+from components.shard import ShardSettings, shard_tickets
 from components.training import Distillation, Lora, TrainSpec
 from components.training.loop import TicketTrainer
 from kg_schema.errors import InputError
 from tests.components.training.tiny import (
     LABELS,
+    THINGS,
     make_classifier,
     make_decoder,
+    make_trimmed,
+    tickets,
     train_here,
     weights,
 )
@@ -150,6 +155,65 @@ def test_a_student_takes_its_teachers_view_over_wider_states(spec: TrainSpec, tm
     assert set(weights(Path(spec.out))) == set(weights(student))
     manifest = read_model_manifest(Path(spec.out))
     assert len(manifest["parent"]) == 64
+
+
+def test_a_language_models_teacher_is_read_once_for_several_students(spec, tmp_path) -> None:
+    teacher = make_decoder(tmp_path / "teacher")
+    cache = tmp_path / "cache"
+    weighing = Distillation(top_k=8, hidden_weight=0.5, cache=str(cache))
+    taught = replace(spec, task="answer", teacher=str(teacher), distillation=weighing, epochs=1)
+    for number in range(2):
+        student = make_decoder(tmp_path / f"student{number}", layers=1)
+        train_here(replace(taught, model_dir=str(student), seed=number))
+    assert len(list(cache.iterdir())) == 1
+    small = make_trimmed(teacher, tmp_path / "small", ["battery", "week"])
+    result = train_here(replace(taught, model_dir=str(small)))
+    assert len(list(cache.iterdir())) == 2
+    assert result.validation["perplexity"] > 1
+
+
+@pytest.mark.parametrize("task", ["intent", "answer"])
+def test_a_student_takes_its_teachers_relations(spec, tmp_path, task) -> None:
+    make = make_classifier if task == "intent" else make_decoder
+    teacher = make(tmp_path / "teacher")
+    small = make_trimmed(teacher, tmp_path / "small", ["battery", "week"])
+    taught = replace(spec, task=task, model_dir=str(small), teacher=str(teacher), epochs=2)
+    weighing = Distillation(hidden_weight=5.0, relation="attention", divergence="jsd")
+    if task == "answer":
+        weighing = replace(weighing, top_k=4)
+    result = train_here(replace(taught, distillation=weighing))
+    assert result.train_loss > 0
+    assert set(weights(Path(spec.out))) == set(weights(small))
+    with pytest.raises(InputError, match="relation_heads 5"):
+        train_here(replace(taught, distillation=replace(weighing, relation_heads=5)))
+
+
+def test_tickets_without_a_label_are_learned_from_a_teacher_alone(spec, tmp_path) -> None:
+    rows = [json.dumps(row) for row in tickets()]
+    (tmp_path / "tickets.jsonl").write_text("\n".join(rows))
+    more = [{"text": f"{thing} {at} battery sound"} for thing in THINGS for at in range(4)]
+    (tmp_path / "more.jsonl").write_text("\n".join(json.dumps(row) for row in more))
+    settings = ShardSettings(unlabelled=str(tmp_path / "more.jsonl"))
+    shards = tmp_path / "more-shards"
+    sharded = shard_tickets(str(tmp_path / "tickets.jsonl"), str(shards), settings)
+    labelled = sharded.rows["train"] - sharded.unlabelled
+    assert sharded.unlabelled == len(more)
+    spec = replace(spec, shards=str(shards), epochs=1, batch_size=1)
+    assert train_here(spec).steps == labelled
+
+    teacher = make_classifier(tmp_path / "teacher")
+    cache = tmp_path / "cache"
+    taught = replace(spec, model_dir=str(teacher), teacher=str(teacher))
+    for weighing in (
+        Distillation(cache=str(cache)),
+        Distillation(cache=str(cache), soft_weight=0.0, hidden_weight=1.0),
+    ):
+        result = train_here(replace(taught, distillation=weighing))
+        assert result.steps == labelled + sharded.unlabelled
+    for path in cache.iterdir():
+        assert len(load_file(path)["logits"]) == labelled + sharded.unlabelled
+    alone = Distillation(soft_weight=0.0, hard_weight=1.0)
+    assert train_here(replace(taught, distillation=alone)).steps == labelled
 
 
 def test_a_teacher_reads_changed_texts_too(spec: TrainSpec, tmp_path) -> None:

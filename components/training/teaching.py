@@ -1,0 +1,173 @@
+"""What one training lessens: its terms, and the teacher they are read from."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from components.model_dir import load_model, model_labels
+from components.storage import local_path, localise
+from components.training.checkpoint import content_digest
+from components.training.data import Collator
+from components.training.losses import (
+    HiddenProjection,
+    Objective,
+    RelationTerm,
+    Teacher,
+    spread_layers,
+)
+from components.training.matching import require_comparable, token_map
+from components.training.models import backbone_layers
+from components.training.opened import Session, read_train_rows
+from components.training.relations import common_heads, last_projections
+from components.training.spec import Distillation
+from components.training.teachers import (
+    CachedAndLiveTeacher,
+    LiveTeacher,
+    Pairs,
+    Reading,
+    cache_key,
+    read_teacher,
+)
+from kg_schema.errors import InputError
+
+TEACHER_FOLDER = "teacher"
+
+
+def objective_of(session: Session) -> Objective:
+    """Returns the loss of a training, its teacher read where it is kept.
+
+    Raises:
+        InputError: Student and teacher do not fit each other, or not the shards.
+        ManifestError: The teacher's directory is not whole.
+    """
+    spec = session.spec
+    if spec.distillation is None:
+        return Objective(spec.task, spec.label_smoothing)
+    return _Lesson(session, spec.distillation).objective()
+
+
+class _Lesson:
+    """One student before one teacher."""
+
+    def __init__(self, session: Session, weights: Distillation) -> None:
+        self._session = session
+        self._weights = weights
+        self._teacher, self._tokenizer = load_model(localise(session.spec.teacher))
+        self._attention = bool(weights.hidden_weight) and weights.relation == "attention"
+        self._vocabulary = self._match()
+
+    def objective(self) -> Objective:
+        """Returns the loss, and hangs the hidden term's projection on the student."""
+        spec, weights = self._session.spec, self._weights
+        pairs, projection = self._projection()
+        relations = self._relations() if self._attention else None
+        teacher = self._speaker(pairs)
+        return Objective(spec.task, spec.label_smoothing, weights, teacher, projection, relations)
+
+    def _match(self) -> torch.Tensor | None:
+        """Returns the teacher's id of each of the student's tokens, where one must be known."""
+        session = self._session
+        models = (
+            session.model,
+            session.tokenizer,
+            Path(session.spec.model_dir),
+            self._teacher,
+            self._tokenizer,
+        )
+        if self._weights.hidden_weight:
+            return require_comparable(*models)
+        return token_map(*models) if session.spec.task == "answer" else None
+
+    def _projection(self) -> tuple[Pairs, HiddenProjection | None]:
+        if not self._weights.hidden_weight or self._attention:
+            return (), None
+        model, teacher = self._session.model, self._teacher
+        own, its = len(backbone_layers(model)), len(backbone_layers(teacher))
+        pairs = self._weights.layer_map or spread_layers(own, its)
+        _check_pairs(pairs, own, its)
+        projection = HiddenProjection(pairs, model.config.hidden_size, teacher.config.hidden_size)
+        model.hidden_projection = projection.to(self._session.world.device)
+        return pairs, projection
+
+    def _relations(self) -> RelationTerm:
+        own, its = last_projections(self._session.model), last_projections(self._teacher)
+        linears: tuple[Any, ...] = (*own, *its)
+        widths = [int(each.out_features) for each in linears]
+        most = int(self._teacher.config.num_attention_heads)
+        return RelationTerm(own, common_heads(widths, self._weights.relation_heads, most))
+
+    def _speaker(self, pairs: Pairs) -> Teacher:
+        if self._session.spec.task == "answer" and not self._weights.top_k:
+            return self._live(pairs)
+        kept = self._kept_answers(pairs) if self._weights.top_k else self._kept_classes(pairs)
+        return CachedAndLiveTeacher(kept, self._live(pairs)) if self._attention else kept
+
+    def _live(self, pairs: Pairs) -> LiveTeacher:
+        return LiveTeacher(
+            self._teacher,
+            pairs,
+            self._session.world.device,
+            self._vocabulary,
+            self._session.spec.task,
+            last_projections(self._teacher) if self._attention else (),
+        )
+
+    def _kept_classes(self, pairs: Pairs) -> Teacher:
+        """Returns a classifier's outputs on its own tokens; rows are matched by their place."""
+        spec, shards = self._session.spec, self._session.shards
+        if model_labels(self._teacher) != list(self._session.manifest["labels"]):
+            raise InputError("the teacher knows other labels than the shards", where=spec.teacher)
+        augment = self._weights.augment
+        key = cache_key(
+            content_digest(localise(spec.teacher)),
+            content_digest(shards),
+            spec.max_length,
+            [layer for _, layer in pairs],
+            *([augment, spec.seed] if augment else []),
+        )
+        rows = read_train_rows(spec, shards, self._tokenizer)
+        collator = Collator(spec.task, self._tokenizer.pad_token_id)
+        return self._kept(key, rows, Reading(pairs), collator)
+
+    def _kept_answers(self, pairs: Pairs) -> Teacher:
+        """Returns a language model's outputs on the student's tokens."""
+        weights, session = self._weights, self._session
+        reading = Reading(pairs, weights.top_k, weights.temperature, self._vocabulary)
+        tokens = [(row.ids, row.labels) for row in session.rows.rows]
+        key = cache_key(
+            content_digest(localise(session.spec.teacher)),
+            hashlib.sha256(repr(tokens).encode()).hexdigest(),
+            [layer for _, layer in pairs],
+            weights.top_k,
+            weights.temperature,
+            None if self._vocabulary is None else self._vocabulary.tolist(),
+        )
+        return self._kept(key, session.rows, reading, session.collator)
+
+    def _kept(self, key: str, rows: Any, reading: Reading, collator: Collator) -> Teacher:
+        session = self._session
+        kept = self._weights.cache
+        folder = local_path(kept) if kept else session.folder / TEACHER_FOLDER
+        what = f"{session.spec.what}: reading the teacher"
+        session.tell("start", what=what, total=len(rows))
+        return read_teacher(
+            self._teacher,
+            rows,
+            reading,
+            folder / f"{key}.safetensors",
+            session.world,
+            collator,
+            lambda count: session.tell("advance", units=count),
+        )
+
+
+def _check_pairs(pairs: Pairs, own: int, its: int) -> None:
+    for student, teacher in pairs:
+        if not (1 <= student <= own and 1 <= teacher <= its):
+            raise InputError(
+                f"layer pair ({student}, {teacher}) is outside of {own} and {its} layers"
+            )
