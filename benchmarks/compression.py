@@ -27,6 +27,7 @@ from benchmarks.speed import (
     time_arms,
     torch_arm,
 )
+from components.base_model import find_base
 from components.export.confidence import out_of_scope_label
 from components.model_dir import read_model_manifest
 from components.scoring.latency import machine
@@ -40,6 +41,7 @@ from components.scoring.statistics import (
 )
 from components.shard.sharding import ShardSettings, shard_tickets
 from components.shards import read_manifest, read_split
+from components.slicing.families import family_of
 from components.slicing.scorers import SCORERS
 from components.storage import localise, output_file
 from components.training.spec import Task
@@ -54,6 +56,7 @@ TEACHER, WINNER = "teacher", "winner"
 COMPRESSED = ("pruned", "distilled", WINNER)
 LABEL_COLUMNS = ("intent", "label", "category")
 BOOTSTRAP_SEED = 17
+POSITIONS = 64
 NAMES = {
     TEACHER: "teacher",
     "pruned": "pruned",
@@ -101,14 +104,23 @@ def bench_compression(
     """
     if not seeds:
         raise InputError("no seeds to train with", where="--seed")
+    seeds = seeds[:1] if quick else seeds
     shards = _shard(data, text_column, label_column, task, out / "shards")
-    if base_model in KINDS:
+    fresh = base_model in KINDS
+    if fresh:
         base_model = _tiny_decoder(base_model, shards, out)
-    benches = _benches(out / "models", shards, base_model, task, seeds, quick=quick)
+    train_rows = int(read_manifest(shards)["rows"]["train"])
+    positions = _positions(base_model)
+
+    def bench_of(seed: int) -> Workbench:
+        recipe = make_recipe(task, train_rows, seed, fresh=fresh, positions=positions, quick=quick)
+        return workbench(out / "models", shards, base_model, recipe, seed=seed)
+
+    benches = [bench_of(seed) for seed in seeds]
     make_all(benches)
     rows = read_rows(shards, "test", task)
     readings = _read(benches, rows, task)
-    scored = {name: [readings_hits(seed) for seed in seeds] for name, seeds in readings.items()}
+    scored = {name: [readings_hits(each) for each in read] for name, read in readings.items()}
     if task == "intent":
         scored["svm"] = [hits(svm_hits(base_model, shards, rows))]
     speed = _time(benches[0], rows, task, quick=quick)
@@ -116,8 +128,8 @@ def bench_compression(
     outside = out_of_scope_label(read_manifest(shards)["labels"])
     if outside is not None:
         result["out_of_scope"] = {
-            name: _out_of_scope(outside, rows, seeds, [bench.served(name) for bench in benches])
-            for name, seeds in readings.items()
+            name: _out_of_scope(outside, rows, read, [bench.served(name) for bench in benches])
+            for name, read in readings.items()
         }
     result |= {
         "quick": quick,
@@ -180,20 +192,10 @@ def _tiny_decoder(kind: str, shards: Path, out: Path) -> str:
     return str(folder)
 
 
-def _benches(
-    work: Path, shards: Path, base_model: str, task: Task, seeds: Sequence[int], *, quick: bool
-) -> list[Workbench]:
-    rows = int(read_manifest(shards)["rows"]["train"])
-    return [
-        workbench(
-            work,
-            shards,
-            base_model,
-            make_recipe(task, rows, seed, base_model=base_model, quick=quick),
-            seed=seed,
-        )
-        for seed in (seeds[:1] if quick else seeds)
-    ]
+def _positions(base_model: str) -> int:
+    """Returns how many positions the small models keep: 0 where no table of them is learned."""
+    config = json.loads((find_base(base_model) / "config.json").read_text(encoding="utf-8"))
+    return POSITIONS if family_of(config["model_type"]).positions else 0
 
 
 def _read(

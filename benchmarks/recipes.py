@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from components.base_model import MINILM
 from components.distill.distilling import DistillSettings
 from components.export.settings import ExportSettings
 from components.finetune.finetuning import FinetuneSettings
@@ -61,57 +60,62 @@ class Recipe:
 
 
 def make_recipe(
-    task: Task, rows: int, seed: int, *, base_model: str = MINILM, quick: bool = False
+    task: Task,
+    rows: int,
+    seed: int,
+    *,
+    fresh: bool = False,
+    positions: int = 0,
+    quick: bool = False,
 ) -> Recipe:
     """Returns the recipe of one seed.
+
+    Shapes and rates were chosen on validation rows of BANKING77, for a 6-layer encoder 384 wide.
 
     Args:
         task: What the models do.
         rows: Of the train split.
         seed: Of every training.
-        base_model: Another one than `minilm` starts from random weights or is a decoder: its
-            embeddings learn too, and it has no table of positions to shorten.
+        fresh: The base model's weights are random: its embeddings learn too, and faster.
+        positions: That the small models keep, where positions are learned; 0 keeps all.
         quick: One short pass of everything, to see that it works.
     """
     passes = min(MOST_PASSES, max(1, round(REFERENCE_ROWS / max(rows, 1))))
-    known = base_model == MINILM
-    positions = 64 if known else 0
+    teacher = FinetuneSettings(task=task, seed=seed, epochs=3 * passes, lora_rank=0)
+    if fresh:
+        teacher = replace(teacher, learning_rate=1e-3, freeze_embeddings=False)
+    pruned = PruneSettings(task=task, seed=seed, recovery_epochs=6 * passes, dropout=0.0)
+    distilled = DistillSettings(
+        task=task,
+        seed=seed,
+        layers=1 / 3,
+        hidden=0.5,
+        vocabulary=6000,
+        positions=positions,
+        augment=3 if task == "intent" else 0,
+        epochs=4 * passes,
+        batch_size=64,
+        learning_rate=1.5e-3,
+        dropout=0.0,
+        freeze_embeddings=False,
+        ranks=1,
+    )
+    start = replace(
+        pruned,
+        layers=1 / 6,
+        channels=1.0,
+        vocabulary=3500,
+        positions=positions,
+        recovery_epochs=0,
+    )
+    narrowed = replace(pruned, layers=1.0, hidden=0.5, recovery_epochs=passes)
     found = Recipe(
-        teacher=FinetuneSettings(
-            task=task,
-            seed=seed,
-            epochs=4 * passes,
-            learning_rate=2e-4 if known else 1e-3,
-            freeze_embeddings=known,
-            lora_rank=0,
-        ),
-        pruned=PruneSettings(task=task, seed=seed, recovery_epochs=8 * passes, dropout=0.0),
-        distilled=DistillSettings(
-            task=task,
-            seed=seed,
-            vocabulary=3500,
-            positions=positions,
-            epochs=10 * passes,
-            dropout=0.0,
-        ),
-        start=PruneSettings(
-            task=task,
-            seed=seed,
-            layers=1 / 6,
-            channels=1.0,
-            vocabulary=3500,
-            positions=positions,
-            recovery_epochs=0,
-        ),
-        winner=DistillSettings(task=task, seed=seed, epochs=10 * passes, dropout=0.0),
-        narrowed=PruneSettings(
-            task=task,
-            seed=seed,
-            layers=1.0,
-            hidden=0.5,
-            recovery_epochs=passes,
-            dropout=0.0,
-        ),
+        teacher=teacher,
+        pruned=pruned,
+        distilled=distilled,
+        start=start,
+        winner=replace(distilled, epochs=6 * passes),
+        narrowed=narrowed,
         export=ExportSettings(task=task),
     )
     return _shortened(found) if quick else found

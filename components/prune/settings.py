@@ -61,6 +61,7 @@ class PruneSettings:
         soft_weight: Weight of the teacher's logits in the recovery.
         hard_weight: Weight of the labels in the recovery.
         hidden_weight: Weight of the teacher's hidden states in the recovery.
+        augment: Copies of each row in other words that the recovery learns the teacher's logits on.
         teacher_cache: Folder of the teacher's kept outputs, where several trainings share them;
             empty keeps them with the checkpoints.
         max_length: Tokens a row is cut to in calibration and recovery.
@@ -95,6 +96,7 @@ class PruneSettings:
     soft_weight: float = 1.0
     hard_weight: float = 0.5
     hidden_weight: float = 1.0
+    augment: int = 0
     teacher_cache: str = ""
     max_length: int = 64
     dropout: float = -1.0
@@ -174,6 +176,7 @@ class PruneSettings:
             hard_weight=self.hard_weight,
             hidden_weight=self.hidden_weight,
             layer_map=tuple((own, its) for own, its in enumerate(reads, start=1)),
+            augment=self.augment,
             cache=self.teacher_cache,
         )
 
