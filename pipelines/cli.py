@@ -110,6 +110,7 @@ def _add_run(commands: Subparsers) -> None:
     add("--out", type=Path, required=True, metavar="DIR", help="the run's folder")
     add("--tickets", metavar="WHERE", help="a path, s3://… or samples:tickets (the default)")
     add("--test-tickets", default="", metavar="WHERE", help="separate tickets for the last report")
+    add("--unlabelled", default="", metavar="WHERE", help="tickets that students learn from too")
     add("--text-column", default="text", metavar="NAME", help="the text's column in a CSV")
     add("--label-column", default="intent", metavar="NAME", help="the label's column in a CSV")
     add("--graph", metavar="WHERE", help="the graph's files; none with tickets of your own")

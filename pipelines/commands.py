@@ -43,6 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
         profile=load_profile(arguments.profile),
         tickets=arguments.tickets or "samples:tickets",
         test_tickets=arguments.test_tickets,
+        unlabelled=arguments.unlabelled,
         graph=_chosen(arguments.graph, "" if own else "samples:graph"),
         gold=_chosen(arguments.gold, "" if own or not intent else "samples:gold"),
         parameters=parameters,

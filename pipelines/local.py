@@ -46,6 +46,7 @@ class LocalRun:
         profile: Settings and defaults.
         tickets: Location of the tickets.
         test_tickets: Location of separate test tickets; empty for none.
+        unlabelled: Location of tickets without labels; empty for none.
         graph: Location of the graph's files; empty for none.
         gold: Location of the gold questions; empty for none.
         parameters: Further pipeline parameters by name.
@@ -55,6 +56,7 @@ class LocalRun:
     profile: Profile
     tickets: str
     test_tickets: str = ""
+    unlabelled: str = ""
     graph: str = ""
     gold: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -116,6 +118,7 @@ def run_locally(run: LocalRun, workspace: Workspace) -> Iterator[LocalResult]:
             **run.parameters,
             "tickets": run.tickets,
             "test_tickets": run.test_tickets,
+            "unlabelled": run.unlabelled,
             "graph": run.graph,
             "gold": run.gold,
             "tracking_uri": workspace.tracking_uri,
@@ -150,7 +153,7 @@ def _graph(workspace: Workspace) -> Iterator[str]:
 
 def _check_parameters(run: LocalRun) -> None:
     """Refuses at once what the first step would refuse a while later."""
-    for name in ("tickets", "test_tickets", "graph", "gold"):
+    for name in ("tickets", "test_tickets", "unlabelled", "graph", "gold"):
         location = str(getattr(run, name))
         if location and "://" not in location and not location.startswith("samples:"):
             path = Path(location)

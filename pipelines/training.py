@@ -57,6 +57,7 @@ def build_training(profile: Profile) -> Any:
     def training(
         tickets: str = value("tickets", "samples:tickets"),
         test_tickets: str = value("test_tickets"),
+        unlabelled: str = value("unlabelled"),
         text_column: str = value("text_column", "text"),
         label_column: str = value("label_column", "intent"),
         graph: str = value("graph", "samples:graph"),
@@ -82,6 +83,7 @@ def build_training(profile: Profile) -> Any:
         Args:
             tickets: Where the tickets are: a path, file://, s3://, or samples:tickets.
             test_tickets: Tickets of their own for the last report; empty holds some of tickets out.
+            unlabelled: Tickets without labels, that students learn from too; empty for none.
             text_column: Column of the text where the tickets are CSV.
             label_column: Column of the label where the tickets are CSV.
             graph: Where the graph's files are (JSON Lines, CSV); empty skips the graph.
@@ -107,7 +109,7 @@ def build_training(profile: Profile) -> Any:
             fingerprint(
                 tickets=tickets,
                 test_tickets=test_tickets,
-                shard_settings=shard_settings,
+                unlabelled=unlabelled,
                 graph=graph,
                 gold=gold,
                 task=task,
@@ -130,6 +132,7 @@ def build_training(profile: Profile) -> Any:
             shard(
                 tickets=tickets,
                 test_tickets=test_tickets,
+                unlabelled=unlabelled,
                 text_column=text_column,
                 label_column=label_column,
                 task=task,

@@ -11,7 +11,7 @@ from components.image import TRAIN_IMAGE
 def fingerprint(
     tickets: str,
     test_tickets: str,
-    shard_settings: dict,
+    unlabelled: str,
     graph: str,
     gold: str,
     task: str,
@@ -39,7 +39,7 @@ def fingerprint(
             fingerprint_inputs(
                 tickets,
                 test_tickets=test_tickets,
-                unlabelled=str(shard_settings.get("unlabelled", "")),
+                unlabelled=unlabelled,
                 graph=graph,
                 gold=gold,
                 task=task,

@@ -9,6 +9,7 @@ from components.image import TRAIN_IMAGE
 def shard(
     tickets: str,
     test_tickets: str,
+    unlabelled: str,
     text_column: str,
     label_column: str,
     task: str,
@@ -30,6 +31,7 @@ def shard(
             task=task,
             text_column=text_column,
             label_column=label_column,
+            unlabelled=unlabelled,
         )
         result = shard_tickets(tickets, shards.path, chosen, test_tickets)
         shards.metadata.update(asdict(result))
