@@ -7,7 +7,7 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -140,7 +140,7 @@ def workbench(work: Path, shards: Path, base_model: str, recipe: Recipe, *, seed
 def make_all(benches: Sequence[Workbench]) -> None:
     """Makes what is not there yet, and says on standard error how it comes along."""
     steps = [(bench, *step) for bench in benches for step in bench.steps()]
-    started, made = time.monotonic(), 0
+    took: dict[str, float] = {}
     for done, (bench, name, out, make) in enumerate(steps, start=1):
         what = f"[{done:2d}/{len(steps)}] {bench.folder.name}: {name}"
         if _is_whole(out):
@@ -149,14 +149,17 @@ def make_all(benches: Sequence[Workbench]) -> None:
         _say(f"{what} …")
         begun = time.monotonic()
         make(out)
-        made += 1
-        took, left = time.monotonic() - begun, (time.monotonic() - started) / made
-        _say(
-            f"{what} done in {format_duration(took)}"
-            f" | about {format_duration(left * (len(steps) - done))} left"
-        )
+        took[name] = time.monotonic() - begun
+        left = _expected([step[1] for step in steps[done:]], took)
+        _say(f"{what} done in {format_duration(took[name])} | about {format_duration(left)} left")
     for bench in benches:
         shutil.rmtree(bench.folder / "checkpoints", ignore_errors=True)
+
+
+def _expected(names: Sequence[str], took: Mapping[str, float]) -> float:
+    """Returns the seconds that steps will take: as long as their like did, else the mean."""
+    mean = sum(took.values()) / len(took)
+    return sum(took.get(name, mean) for name in names)
 
 
 def _is_whole(directory: Path) -> bool:

@@ -13,7 +13,7 @@ PROFILE = {
     "settings": {
         "finetune": {**SMALL, "epochs": 12, "learning_rate": 0.01, "freeze_embeddings": False},
         "prune": {**SMALL, "recovery_epochs": 2, "vocabulary": 0, "multiple": 8},
-        "distill": {**SMALL, "epochs": 2, "layers": 1},
+        "distill": {**SMALL, "epochs": 2, "layers": 0.5, "multiple": 8, "augment": -1},
         "distill_pruned": {**SMALL, "epochs": 2},
         "evaluate": {"latency_repeats": 5, "resamples": 200},
         "select": {"resamples": 200},
@@ -34,5 +34,6 @@ def deskgraph(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 def run_arguments(site: Path, out: str) -> list[str | Path]:
     return [
         "run", "--profile", site / "tiny.yaml", "--base-model", site / "encoder",
-        "--tickets", site / "tickets.jsonl", "--graph", "samples:graph", "--out", site / out,
+        "--tickets", site / "tickets.jsonl", "--unlabelled", site / "more.csv",
+        "--graph", "samples:graph", "--out", site / out,
     ]  # fmt: skip
