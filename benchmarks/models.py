@@ -37,12 +37,15 @@ class Workbench:
         shards: Location of the shards.
         base_model: What the teacher is made from.
         recipe: How.
+        narrows: Whether the pruning scores are compared here; one seed is enough to see that they
+            differ, and four prunings a seed would take a quarter of the time.
     """
 
     folder: Path
     shards: str
     base_model: str
     recipe: Recipe
+    narrows: bool
 
     def trained(self, name: str) -> Path:
         """Returns where a model is."""
@@ -71,7 +74,7 @@ class Workbench:
             yield name, self.trained(name), make
         for name in ROWS:
             yield f"export of {name}", self.served(name), self._exporter(name)
-        for score in SCORERS:
+        for score in SCORERS if self.narrows else ():
             yield f"narrowed by {score}", self.narrowed(score), self._narrower(score)
 
     def _teacher(self, out: Path) -> None:
@@ -126,15 +129,25 @@ class Workbench:
         return str(self.folder / "checkpoints" / name)
 
 
-def workbench(work: Path, shards: Path, base_model: str, recipe: Recipe, *, seed: int) -> Workbench:
-    """Returns the workbench of one seed; another recipe, base or data has another folder."""
-    parts = [
-        asdict(recipe),
-        content_sha256(read_manifest(shards)),
-        content_digest(find_base(base_model)),
-    ]
-    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:DIGITS]
-    return Workbench(work / f"seed-{seed}-{digest}", str(shards), base_model, recipe)
+def workbenches(
+    work: Path, shards: Path, base_model: str, recipes: Mapping[int, Recipe]
+) -> list[Workbench]:
+    """Returns the workbench of each seed; another recipe, base or data has another folder.
+
+    Args:
+        work: Where all of them are.
+        shards: A shards directory.
+        base_model: What the teachers are made from.
+        recipes: By seed; the pruning scores are compared on the first.
+    """
+    seen = [content_sha256(read_manifest(shards)), content_digest(find_base(base_model))]
+    benches: list[Workbench] = []
+    for seed, recipe in recipes.items():
+        parts = json.dumps([asdict(recipe), *seen], sort_keys=True)
+        digest = hashlib.sha256(parts.encode()).hexdigest()[:DIGITS]
+        folder = work / f"seed-{seed}-{digest}"
+        benches.append(Workbench(folder, str(shards), base_model, recipe, narrows=not benches))
+    return benches
 
 
 def make_all(benches: Sequence[Workbench]) -> None:

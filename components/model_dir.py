@@ -62,6 +62,15 @@ def save_model(
     return write_manifest(out, MODEL_KIND, task=task, **lineage)
 
 
+def quieten_transformers() -> None:
+    """Keeps transformers' own bars and warnings out of our progress lines."""
+    from transformers.utils import logging as transformers_logging
+
+    quiet: Any = transformers_logging
+    quiet.disable_progress_bar()
+    quiet.set_verbosity_error()
+
+
 def read_model_manifest(directory: Path) -> dict[str, Any]:
     """Returns the manifest of a model directory whose files are all whole.
 
@@ -102,6 +111,7 @@ def load_model(directory: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBas
     )
 
     classes = {"intent": AutoModelForSequenceClassification, "answer": AutoModelForCausalLM}
+    quieten_transformers()
     task = read_model_manifest(directory).get("task")
     if task not in classes:
         raise InputError(f"a model for the unknown task {task!r}", where=str(directory))

@@ -9,10 +9,9 @@ from typing import Any
 
 import torch
 from transformers import set_seed
-from transformers.utils import logging as transformers_logging
 
 from components.launch import threads_a_rank
-from components.model_dir import count_parameters, save_model
+from components.model_dir import count_parameters, quieten_transformers, save_model
 from components.shards import read_manifest
 from components.storage import local_path, localise, output_dir
 from components.training.checkpoint import (
@@ -60,7 +59,7 @@ def train(spec: TrainSpec, world: World, tell: Tell) -> TrainResult:
         ManifestError: A directory is not whole.
     """
     start = time.perf_counter()
-    _silence()
+    quieten_transformers()
     torch.set_num_threads(spec.threads or threads_a_rank(world.size))
     check_precision(spec.precision, world.device)
     session = _open(spec, world, tell if world.first else _silent)
@@ -90,13 +89,6 @@ def train(spec: TrainSpec, world: World, tell: Tell) -> TrainResult:
         ranks=world.size,
         params=count_parameters(model),
     )
-
-
-def _silence() -> None:
-    """Keeps transformers' own bars and warnings out of our progress lines."""
-    quiet: Any = transformers_logging
-    quiet.disable_progress_bar()
-    quiet.set_verbosity_error()
 
 
 def _silent(kind: str, **values: Any) -> None:
