@@ -72,6 +72,7 @@ def build_training(profile: Profile) -> Any:
         shard_settings: dict = placed.settings("shard"),  # noqa: B008
         finetune_settings: dict = placed.settings("finetune"),  # noqa: B008
         prune_settings: dict = placed.settings("prune"),  # noqa: B008
+        prune_small_settings: dict = placed.settings("prune_small"),  # noqa: B008
         distill_settings: dict = placed.settings("distill"),  # noqa: B008
         distill_pruned_settings: dict = placed.settings("distill_pruned"),  # noqa: B008
         export_settings: dict = placed.settings("export"),  # noqa: B008
@@ -98,6 +99,7 @@ def build_training(profile: Profile) -> Any:
             shard_settings: Settings of shard (ShardSettings) by name.
             finetune_settings: Settings of finetune (FinetuneSettings) by name.
             prune_settings: Settings of prune (PruneSettings) by name.
+            prune_small_settings: Settings of the pruning that is distilled into (PruneSettings).
             distill_settings: Settings of the small student's distillation (DistillSettings).
             distill_pruned_settings: Settings of distilling into the pruned model (DistillSettings).
             export_settings: Settings of export (ExportSettings) by name.
@@ -160,9 +162,26 @@ def build_training(profile: Profile) -> Any:
                 shards=shards,
                 settings=prune_settings,
                 checkpoints=checkpoints,
+                name="pruned",
                 code=code,
             ),
         ).outputs["model"]
+        small = (
+            placed.add(
+                "prune",
+                prune(
+                    task=task,
+                    teacher=teacher,
+                    shards=shards,
+                    settings=prune_small_settings,
+                    checkpoints=checkpoints,
+                    name="pruned_small",
+                    code=code,
+                ),
+            )
+            .set_display_name("prune-small")
+            .outputs["model"]
+        )
         distilled = placed.add(
             "distill",
             distill(
@@ -181,7 +200,7 @@ def build_training(profile: Profile) -> Any:
                 distill(
                     task=task,
                     teacher=teacher,
-                    student=pruned,
+                    student=small,
                     shards=shards,
                     settings=distill_pruned_settings,
                     checkpoints=checkpoints,

@@ -12,6 +12,7 @@ def prune(
     shards: dsl.Input[dsl.Dataset],
     settings: dict,
     checkpoints: str,
+    name: str,
     code: str,
     model: dsl.Output[dsl.Model],
 ) -> None:
@@ -24,7 +25,7 @@ def prune(
 
     with (
         reported(),
-        checkpoint_folder(checkpoints, "pruned") as folder,
+        checkpoint_folder(checkpoints, name) as folder,
         # What the teacher says of the train split serves every student of the run.
         checkpoint_folder(checkpoints, "teacher-outputs") as outputs,
     ):

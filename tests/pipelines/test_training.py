@@ -16,9 +16,10 @@ from pipelines.training import compile_training
 Spec = dict[str, Any]
 
 STEPS = {
-    "fingerprint", "load-graph", "shard", "finetune", "prune", "distill", "distill-pruned",
-    "export-teacher", "export-pruned", "export-distilled", "export-pruned-distilled", "evaluate",
-    "select", "evaluate-answers", "report", "register", "deploy",
+    "fingerprint", "load-graph", "shard", "finetune", "prune", "prune-small", "distill",
+    "distill-pruned", "export-teacher", "export-pruned", "export-distilled",
+    "export-pruned-distilled", "evaluate", "select", "evaluate-answers", "report", "register",
+    "deploy",
 }  # fmt: skip
 
 
