@@ -59,6 +59,11 @@ def torch_arm(directory: Path) -> Arm:
     return classify
 
 
+def shape_name(shape: Shape) -> str:
+    """Returns a shape in words."""
+    return f"batch {shape[0]}, {shape[1]}"
+
+
 def texts_of(shape: Shape, texts: Sequence[str], tokenizers: Sequence[Any]) -> list[list[str]]:
     """Returns batches of texts, drawn from `texts`, that every tokenizer sees as the shape says.
 

@@ -69,8 +69,12 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, max(0, round(share * len(ordered)) - 1))]
 
 
-def machine() -> dict[str, Any]:
-    """Returns what a measured time depends on: processor, threads, versions, load."""
+def machine(libraries: Sequence[str] = ()) -> dict[str, Any]:
+    """Returns what a measured time depends on: processor, threads, versions, load.
+
+    Args:
+        libraries: Further ones whose versions count.
+    """
     model, flags = platform.processor(), ""
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -86,7 +90,7 @@ def machine() -> dict[str, Any]:
         "threads": 1,
         "load_average": round(os.getloadavg()[0], 2),
         "python": platform.python_version(),
-        "libraries": {name: version(name) for name in LIBRARIES},
+        "libraries": {name: version(name) for name in (*LIBRARIES, *libraries)},
     }
 
 
