@@ -13,6 +13,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from pipelines.warm import warm_steps
+
 
 def run_compiled(
     package: Path, arguments: dict[str, Any], root: Path, cache: Path
@@ -43,8 +45,9 @@ def run_compiled(
         enable_caching=True,
         cache_root=str(cache),
     )
-    pipeline = components.load_component_from_file(str(package))
-    outputs = pipeline(**arguments).outputs
+    with warm_steps():
+        pipeline = components.load_component_from_file(str(package))
+        outputs = pipeline(**arguments).outputs
     return {
         name: value.path if isinstance(value, dsl.Artifact) else value
         for name, value in outputs.items()
