@@ -19,7 +19,7 @@ import torch
 from components.model_dir import load_model, read_compression, read_model_manifest, save_model
 from components.prune.budget import Budget
 from components.prune.targets import take_aim
-from components.prune.work import Calibration, Work
+from components.prune.work import Work
 from components.slicing.cutting import Cut, Origin, cut_to_plan, read_plan
 from components.slicing.planning import (
     Counts,
@@ -133,7 +133,7 @@ def _cut(work: Work, way: Way, number: int, out: Path) -> None:
     # What no row has in it is no part of the steps: all of it goes in the first round.
     whole = Trimmed(tokenizer, tuple(range(model.config.vocab_size)))
     trimmed = work.trim(model, tokenizer) if number == 1 else whole
-    calibration = Calibration.of(work, tokenizer)
+    calibration = work.calibration(tokenizer)
     scores = score_parts(model, calibration, settings.score, settings.seed)
     if number == 1:
         origin = Origin.of(model, scores, work.lineage["parent"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from components.prune.settings import PruneSettings
+from components.slicing.calibration import Calibration
 from components.slicing.cutting import trim_to_domain
-from components.slicing.scores import Batch
 from components.slicing.vocabulary import Trimmed
-from components.training.data import Collator, read_rows, require_rows
+from components.training.data import Collator, read_rows
 from components.training.measure import measure
 from components.training.world import World
-from kg_schema.progress import Progress
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -65,37 +64,19 @@ class Work:
         collate = Collator(task, tokenizer.pad_token_id or 0)
         return measure(model, rows, task, collate, World(0, 1, torch.device("cpu")))
 
-
-@dataclass(frozen=True)
-class Calibration:
-    """Batches to score on, which may be read several times.
-
-    Args:
-        batches: As a `Collator` makes them.
-    """
-
-    batches: tuple[Batch, ...]
-
-    @classmethod
-    def of(cls, work: Work, tokenizer: PreTrainedTokenizerBase) -> Calibration:
-        """Draws rows of the train split, the same in every round, alike in length in a batch.
+    def calibration(self, tokenizer: PreTrainedTokenizerBase) -> Calibration:
+        """Returns what the parts are scored on, the same rows in every round.
 
         Raises:
-            InputError: There are none.
+            InputError: The train split is empty.
         """
-        settings = work.settings
-        rows = read_rows(work.shards, "train", tokenizer, settings.task, settings.max_length)
-        require_rows(rows, work.shards, "train")
-        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(settings.seed))
-        chosen = order[: settings.calibration_rows].tolist()
-        chosen.sort(key=lambda at: rows.lengths[at])
-        collate = Collator(settings.task, tokenizer.pad_token_id or 0)
-        step = settings.batch_size
-        parts = (chosen[start : start + step] for start in range(0, len(chosen), step))
-        return cls(tuple(collate([rows[at] for at in part]) for part in parts))
-
-    def __iter__(self) -> Iterator[Batch]:
-        with Progress(sum(len(each["rows"]) for each in self.batches), "calibrate") as progress:
-            for batch in self.batches:
-                yield batch
-                progress.advance(len(batch["rows"]))
+        settings = self.settings
+        return Calibration.of(
+            self.shards,
+            tokenizer,
+            settings.task,
+            max_length=settings.max_length,
+            seed=settings.seed,
+            rows=settings.calibration_rows,
+            batch_size=settings.batch_size,
+        )
