@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from pipelines.warm import PRELOADED, read_command, warm_steps
+from pipelines.warm import read_command, warm_steps
 
 # As kfp.local hands a lightweight component over.
 SCRIPT = (
@@ -61,18 +60,3 @@ def test_each_step_is_a_process_of_its_own_that_has_its_imports(tmp_path: Path) 
     assert first[1] == second[1] == "True"
     assert (first[2], second[2]) == ("s1", "None")
     assert first[3] == os.getcwd()
-
-
-@pytest.mark.timeout(120)
-def test_what_is_preloaded_starts_no_thread() -> None:
-    # A fork takes along the locks of other threads, and not the threads.
-    counted = f"""
-import importlib, threading
-for name in {PRELOADED!r}:
-    importlib.import_module(name)
-print(threading.active_count(), threading.enumerate())
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", counted], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.startswith("1 "), done.stdout
