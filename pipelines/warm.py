@@ -27,6 +27,8 @@ PRELOADED = (
     "components.export.exporting",
     "components.slicing.cutting",
 )
+LIGHT = frozenset({"fingerprint", "load_graph", "no_graph", "shard"})
+"""Functions of the steps that come first and import little: they run while the server imports."""
 RUNTIME = "_KFP_RUNTIME"
 """Tells kfp that it runs a step, so that it leaves out what compiles pipelines."""
 PROGRAM = '"$program_path/ephemeral_component.py"'
@@ -41,7 +43,7 @@ def warm_steps() -> Iterator[None]:
 
     def run(full_command: list[str], env_vars: dict[str, str] | None = None) -> int:
         step = read_command(full_command)
-        if step is None:
+        if step is None or not LIGHT.isdisjoint(step[1]):
             return int(started(full_command, env_vars))
         return _fork(*step, env_vars or {})
 

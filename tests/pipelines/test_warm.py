@@ -27,11 +27,11 @@ def tell(out: str):
 BREAK = "def tell(out: str):\n    raise SystemExit(3)\n"
 
 
-def command(source: str, out: Path) -> list[str]:
+def command(source: str, out: Path, name: str = "tell") -> list[str]:
     outputs = {"outputFile": f"{out}.json"}
     given = json.dumps({"inputs": {"parameterValues": {"out": str(out)}}, "outputs": outputs})
-    arguments = ["--executor_input", given, "--function_to_execute", "tell"]
-    return ["sh", "-ec", SCRIPT, source, *arguments]
+    arguments = ["--executor_input", given, "--function_to_execute", name]
+    return ["sh", "-ec", SCRIPT.replace("python3", sys.executable), source, *arguments]
 
 
 def test_commands_of_lightweight_components_are_read(tmp_path: Path) -> None:
@@ -53,10 +53,11 @@ def test_each_step_is_a_process_of_its_own_that_has_its_imports(tmp_path: Path) 
         assert run(command(TELL, out), {"A_SECRET": "s1"}) == 0
         assert run(command(TELL, out)) == 0
         assert run(command(BREAK, out)) == 3
+        assert run(command(TELL.replace("tell", "shard"), out, "shard")) == 0
         assert run([sys.executable, "-c", "raise SystemExit(5)"]) == 5
     assert handler.run_local_subprocess is plain
-    first, second = (line.split() for line in out.read_text().splitlines())
+    first, second, light = (line.split() for line in out.read_text().splitlines())
     assert first[0] != second[0] and str(os.getpid()) not in (first[0], second[0])
-    assert first[1] == second[1] == "True"
+    assert (first[1], second[1], light[1]) == ("True", "True", "False")
     assert (first[2], second[2]) == ("s1", "None")
     assert first[3] == os.getcwd()
