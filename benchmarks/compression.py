@@ -47,6 +47,7 @@ from components.slicing.scorers import SCORERS
 from components.storage import localise, output_file
 from components.training.spec import Task
 from kg_schema.errors import InputError
+from pipelines.services import environment
 
 RESULT_NAME = "result.json"
 TABLE_NAME = "table.md"
@@ -237,12 +238,14 @@ def _time(
     arms |= {f"{name} in torch": torch_arm(bench.trained(name)) for name in (TEACHER, WINNER)}
     repeats = QUICK_REPEATS if quick else REPEATS
     texts = [row.text for row in rows]
-    return {
-        shape_name(shape): summarise(
-            time_arms(arms, texts_of(shape, texts, tokenizers), repeats[shape[0]]), TEACHER
-        )
-        for shape in SHAPES
-    }
+    # A batch's texts would else be tokenised on threads that nobody times.
+    with environment({"TOKENIZERS_PARALLELISM": "false"}):
+        return {
+            shape_name(shape): summarise(
+                time_arms(arms, texts_of(shape, texts, tokenizers), repeats[shape[0]]), TEACHER
+            )
+            for shape in SHAPES
+        }
 
 
 def _result(

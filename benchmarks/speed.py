@@ -1,7 +1,9 @@
 """How fast the models of the compression table are: teacher and students, as served and in torch.
 
 Every arm takes texts and ends with logits, tokenization included; all arms of a shape run in
-turns on one thread of one process, so that a busy machine is fair to all.
+turns on one thread of one process, so that a busy machine is fair to all. In its turn an arm runs
+once untimed and once timed: a model is served alone, and finds in the processor's caches what its
+own last call left there, not what another model's did.
 """
 
 from __future__ import annotations
@@ -127,6 +129,7 @@ def time_arms(
         for turn in range(-WARM_UP, repeats):
             for name, arm in arms.items():
                 batch = batches[turn % len(batches)]
+                arm(batch)
                 wall, spent = time.perf_counter_ns(), time.thread_time_ns()
                 arm(batch)
                 if turn >= 0:

@@ -20,6 +20,8 @@ SERVING_FILE = "onnx/serving.json"
 MODEL_FILE = "onnx/model.onnx"
 TOKENIZER_FILE = "tokenizer.json"
 LOGITS = "logits"
+ENCODED = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
+"""What the tokenizer calls the inputs of a graph."""
 ALTERNATIVES = 4
 _MIN_TEMPERATURE = 1e-3
 
@@ -102,13 +104,16 @@ class IntentModel:
 
     def logits(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Raw logits, [texts, labels]."""
-        encodings = self._tokenizer.encode_batch(list(texts))
-        arrays = {
-            "input_ids": np.array([e.ids for e in encodings], np.int64),
-            "attention_mask": np.array([e.attention_mask for e in encodings], np.int64),
-            "token_type_ids": np.array([e.type_ids for e in encodings], np.int64),
+        # One text needs no padding, and no handing over to the threads of a batch.
+        encodings = (
+            [self._tokenizer.encode(texts[0])]
+            if len(texts) == 1
+            else self._tokenizer.encode_batch(list(texts))
+        )
+        feed = {
+            name: np.array([getattr(each, ENCODED[name]) for each in encodings], np.int64)
+            for name in self.config.inputs
         }
-        feed = {name: arrays[name] for name in self.config.inputs}
         outputs: list[Any] = self._session.run([LOGITS], feed)
         return np.asarray(outputs[0], np.float32)
 
