@@ -46,7 +46,7 @@ class Recipe:
         own = self.distilled
         return FinetuneSettings(
             task=own.task,
-            epochs=own.epochs * (1 + own.augment),
+            epochs=own.epochs * (1 + own.copies),
             batch_size=own.batch_size,
             learning_rate=own.learning_rate,
             head_learning_rate=own.learning_rate,
@@ -92,7 +92,7 @@ def make_recipe(
         hidden=0.5,
         vocabulary=6000,
         positions=positions,
-        augment=3 if task == "intent" else 0,
+        augment=3,
         epochs=4 * passes,
         batch_size=64,
         learning_rate=1.5e-3,

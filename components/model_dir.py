@@ -27,6 +27,9 @@ HEAD_MODULES = frozenset({"classifier", "pre_classifier", "score", "lm_head", "p
 UNBOUNDED_LENGTH = 1_000_000
 """Tokenizers without a length of their own say a number beyond this."""
 
+FILE_KEYS = frozenset({"schema_version", "kind", "files"})
+"""Keys of a manifest that are written anew with the files."""
+
 Task = Literal["intent", "answer"]
 
 
@@ -78,6 +81,11 @@ def read_model_manifest(directory: Path) -> dict[str, Any]:
         ManifestError: It is missing, of another kind, or does not hold.
     """
     return verify_manifest(directory, MODEL_KIND)
+
+
+def lineage_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what a manifest tells beside its files: what a copy's own manifest is to repeat."""
+    return {name: value for name, value in manifest.items() if name not in FILE_KEYS}
 
 
 def copy_model(source: str, out: str) -> None:

@@ -33,8 +33,6 @@ from components.training.checkpoint import drop_checkpoints
 from kg_schema.errors import InputError
 from serving.manifest import MANIFEST_NAME, ManifestError, content_sha256
 
-COPIES = 3
-
 
 @dataclass(frozen=True)
 class DistillSettings:
@@ -69,8 +67,9 @@ class DistillSettings:
         dropout: Of the student while it learns; negative keeps the model's own.
         teacher_cache: Folder of the teacher's kept outputs, where several trainings share them;
             empty keeps them with the checkpoints.
-        augment: Copies of each train row with other words, learned from the teacher alone; -1
-            takes 3 for task `intent` and 0 for `answer`, whose rows have no copies.
+        augment: Copies of each train row with other words, learned from the teacher alone, for
+            task `intent`; rows of task `answer` have none, whatever this says, so that one profile
+            serves both tasks.
         divergence: Between teacher and student: `forward` or `reverse` KL, or `jsd`.
         top_k: Tokens kept of the teacher's logits at each target token, for task `answer`; 0 runs
             the teacher along.
@@ -135,10 +134,8 @@ class DistillSettings:
 
     @property
     def copies(self) -> int:
-        """Copies of each row that the task allows and the settings ask for."""
-        if self.augment >= 0:
-            return self.augment
-        return COPIES if self.task == "intent" else 0
+        """Copies of each row that the task allows."""
+        return self.augment if self.task == "intent" else 0
 
     @property
     def distillation(self) -> Distillation:

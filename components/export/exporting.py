@@ -31,7 +31,7 @@ from components.export.confidence import (
 from components.export.probing import interleaved
 from components.export.settings import ExportError, ExportResult, ExportSettings
 from components.export.smoothing import smooth_model
-from components.model_dir import load_model, read_model_manifest
+from components.model_dir import lineage_of, load_model, read_model_manifest
 from components.onnx_graph.graph import INPUTS, write_graph
 from components.onnx_graph.leading import leading_only
 from components.onnx_graph.quantise import RECIPES, quantise_graph
@@ -54,7 +54,6 @@ __all__ = ["ExportError", "ExportResult", "ExportSettings", "export_model"]
 ONNX_FOLDER = "onnx"
 GRAPH_NAME = "model.onnx"
 SERVING_NAME = "serving.json"
-MANIFEST_KEYS = frozenset({"schema_version", "kind", "files"})
 
 logger = logging.getLogger(__name__)
 
@@ -152,8 +151,7 @@ def export_model(model: str, shards: str, out: str, settings: ExportSettings) ->
                 left.unlink()
         serving = _serving(graph, times, labels, length, tokenizer.pad_token_id or 0, settings)
         _write_json(folder / ONNX_FOLDER / SERVING_NAME, serving)
-        lineage = {key: value for key, value in manifest.items() if key not in MANIFEST_KEYS}
-        lineage["exported_from"] = content_sha256(manifest)
+        lineage = {**lineage_of(manifest), "exported_from": content_sha256(manifest)}
         write_manifest(folder, manifest["kind"], **lineage)
         written = (folder / ONNX_FOLDER / GRAPH_NAME).stat().st_size
     return ExportResult(

@@ -66,7 +66,7 @@ def quantise_graph(source: Path, target: Path, recipe: Recipe) -> None:
             op_types_to_quantize=[*MATRIX_OPS, *(LOOKUP_OPS if recipe.lookups else ())],
             per_channel=True,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=[*_by_head(source), *([] if recipe.head else _head(source))],
+            nodes_to_exclude=_excluded(source, recipe),
         )
     finally:
         root.setLevel(level)
@@ -126,24 +126,18 @@ def _packed(weight: np.ndarray[Any, Any], block: int) -> tuple[Any, Any]:
     return values.astype(np.uint8), scales.astype(np.float32)
 
 
-def _by_head(source: Path) -> list[str]:
-    """Returns the products whose weights differ by attention head: too small to gain by 8 bits."""
+def _excluded(source: Path, recipe: Recipe) -> list[str]:
+    """Returns the matrix products that stay in fp32.
+
+    Those whose weights differ by attention head are too small to gain; without `head`, the last
+    product with a weight of its own makes the logits and stays too.
+    """
     graph = onnx.load(str(source)).graph
     axes = {tensor.name: len(tensor.dims) for tensor in graph.initializer}
-    return [
-        node.name
+    products = {
+        node.name: max(axes.get(name, 0) for name in node.input)
         for node in graph.node
-        if node.op_type in MATRIX_OPS and any(axes.get(name, 0) > 2 for name in node.input)
-    ]
-
-
-def _head(source: Path) -> list[str]:
-    """Returns the name of the last matrix product with a weight of its own, if there is one."""
-    graph = onnx.load(str(source)).graph
-    weights = {tensor.name for tensor in graph.initializer}
-    products = [
-        node.name
-        for node in graph.node
-        if node.op_type in MATRIX_OPS and any(name in weights for name in node.input)
-    ]
-    return products[-1:]
+        if node.op_type in MATRIX_OPS
+    }
+    by_head = [name for name, most in products.items() if most > 2]
+    return by_head if recipe.head else [*by_head, *[n for n, most in products.items() if most][-1:]]

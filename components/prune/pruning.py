@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from components.model_dir import read_model_manifest, write_compression
+from components.model_dir import lineage_of, read_model_manifest, write_compression
 from components.prune.rounds import run_rounds
 from components.prune.settings import PruneError, PruneResult, PruneSettings
 from components.prune.work import Work
@@ -20,8 +20,6 @@ from kg_schema.errors import InputError
 from serving.manifest import content_sha256, write_manifest
 
 __all__ = ["PruneError", "PruneResult", "PruneSettings", "prune_model"]
-
-MANIFEST_KEYS = frozenset({"schema_version", "kind", "files"})
 
 
 def prune_model(
@@ -75,8 +73,7 @@ def _publish(source: Path, out: str, compression: Mapping[str, Any]) -> dict[str
     with output_dir(out) as folder:
         shutil.copytree(source, folder, dirs_exist_ok=True)
         write_compression(folder, compression)
-        extra = {name: value for name, value in manifest.items() if name not in MANIFEST_KEYS}
-        write_manifest(folder, manifest["kind"], **extra)
+        write_manifest(folder, manifest["kind"], **lineage_of(manifest))
     reached: dict[str, float] = manifest.get("validation", {})
     return reached
 

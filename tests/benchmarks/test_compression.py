@@ -82,7 +82,7 @@ def test_few_rows_are_passed_over_oftener_and_the_twin_takes_as_many_steps() -> 
     assert small.winner.epochs > large.winner.epochs
     for recipe in (large, small):
         taught, twin = recipe.distilled, recipe.scratch
-        assert twin.epochs == taught.epochs * (1 + taught.augment)
+        assert twin.epochs == taught.epochs * (1 + taught.copies)
         assert (twin.batch_size, twin.seed) == (taught.batch_size, taught.seed)
 
 

@@ -14,7 +14,7 @@ PROFILE = {
         "finetune": {**SMALL, "epochs": 12, "learning_rate": 0.01, "freeze_embeddings": False},
         "prune": {**SMALL, "recovery_epochs": 2, "vocabulary": 0, "multiple": 8},
         "prune_small": {**SMALL, "recovery_epochs": 0, "vocabulary": 0, "multiple": 8},
-        "distill": {**SMALL, "epochs": 2, "layers": 0.5, "multiple": 8, "augment": -1},
+        "distill": {**SMALL, "epochs": 2, "layers": 0.5, "multiple": 8, "augment": 1},
         "distill_pruned": {**SMALL, "epochs": 2},
         "evaluate": {"latency_repeats": 5, "resamples": 200},
         "select": {"resamples": 200},

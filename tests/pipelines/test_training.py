@@ -8,6 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
+from components.distill import DistillSettings
+from components.export.settings import ExportSettings
+from components.finetune import FinetuneSettings
+from components.prune.settings import PruneSettings
+from components.stage import parse_settings
 from kg_schema.errors import InputError
 from pipelines.local import planned_steps
 from pipelines.placement import load_profile, profile_names
@@ -96,6 +101,22 @@ def test_the_package_carries_exactly_the_profiles_placement(tmp_path: Path) -> N
         assert {s["secretName"] for s in mine.get("secretAsEnv", [])} == wanted
         variables = {entry["name"]: entry["value"] for entry in container.get("env", [])}
         assert variables == profile.environment
+
+
+@pytest.mark.parametrize("task", ["intent", "answer"])
+@pytest.mark.parametrize("name", profile_names())
+def test_a_profiles_settings_are_their_stages_own_for_either_task(name: str, task: str) -> None:
+    kinds = {
+        "finetune": FinetuneSettings,
+        "prune": PruneSettings,
+        "prune_small": PruneSettings,
+        "distill": DistillSettings,
+        "distill_pruned": DistillSettings,
+        "export": ExportSettings,
+    }
+    given = load_profile(name).settings
+    for stage, kind in kinds.items():
+        assert parse_settings(kind, given.get(stage, {}), task=task).task == task
 
 
 def test_a_laptop_says_what_it_ignores() -> None:

@@ -200,7 +200,6 @@ def test_a_teacher_of_another_task_is_bad_input(teacher, shards, tmp_path) -> No
         ({"relation": "values"}, "use one of states, attention"),
         ({"relation_heads": -1}, "relation_heads is -1"),
         ({"top_k": 8}, "top_k is for task answer"),
-        ({"task": "answer", "augment": 1}, "no answers to learn"),
     ],
 )
 def test_terms_that_nothing_can_be_learned_from_are_bad_input(wrong, said) -> None:
@@ -212,3 +211,8 @@ def test_terms_that_nothing_can_be_learned_from_are_bad_input(wrong, said) -> No
 def test_a_student_larger_than_its_teacher_or_of_nothing_is_bad_input(wrong) -> None:
     with pytest.raises(InputError):
         DistillSettings(**wrong)
+
+
+def test_copies_are_of_tickets_and_not_of_answers() -> None:
+    assert DistillSettings(augment=2).distillation.augment == 2
+    assert DistillSettings(task="answer", augment=2).distillation.augment == 0
