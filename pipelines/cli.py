@@ -125,6 +125,9 @@ def _add_run(commands: Subparsers) -> None:
 def _add_compile(commands: Subparsers) -> None:
     summary = "Write the pipeline as one YAML for the Kubeflow Pipelines page"
     parser = _command(commands, "compile", summary, "compile_pipeline", "train")
+    parser.add_argument(
+        "--pipeline", default="training", metavar="NAME", help="which one (default: training)"
+    )
     parser.add_argument("--profile", default="cluster", help="as in run (default: cluster)")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the YAML's path")
 

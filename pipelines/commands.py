@@ -60,10 +60,10 @@ def _chosen(given: str | None, default: str) -> str:
 
 def compile_pipeline(arguments: argparse.Namespace) -> int:
     """Writes the pipeline's YAML."""
+    from pipelines.packages import compile_package
     from pipelines.placement import load_profile
-    from pipelines.training import compile_training
 
-    compile_training(load_profile(arguments.profile), arguments.out)
+    compile_package(arguments.pipeline, load_profile(arguments.profile), arguments.out)
     say(f"wrote {arguments.out}: upload it on the pipelines page")
     return 0
 

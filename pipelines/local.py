@@ -100,8 +100,8 @@ def run_locally(run: LocalRun, workspace: Workspace) -> Iterator[LocalResult]:
         InputError: Something given cannot be used.
         StageFailed: A step failed.
     """
+    from pipelines.packages import compile_package
     from pipelines.supervisor import start_supervisor
-    from pipelines.training import compile_training
 
     started = time.monotonic()
     _check_parameters(run)
@@ -113,7 +113,7 @@ def run_locally(run: LocalRun, workspace: Workspace) -> Iterator[LocalResult]:
             workspace.forget()
         workspace.sweep()
         package = workspace.out / "pipeline.yaml"
-        compile_training(run.profile, package)
+        compile_package("training", run.profile, package)
         parameters: dict[str, Any] = {
             **run.parameters,
             "tickets": run.tickets,

@@ -2,10 +2,9 @@
 
 # kfp reads the annotations themselves, so they are not postponed here.
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from kfp import compiler, dsl
+from kfp import dsl
 
 from components.deploy.component import deploy
 from components.distill.component import distill
@@ -303,16 +302,3 @@ def build_training(profile: Profile) -> Any:
         )
 
     return training
-
-
-def compile_training(profile: Profile, out: Path) -> None:
-    """Compiles the DAG into one YAML file that the pipelines page takes as it is.
-
-    Args:
-        profile: See `build_training`.
-        out: The YAML's path; written whole or not at all.
-    """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.stem}.tmp.yaml")
-    compiler.Compiler().compile(build_training(profile), package_path=str(temporary))
-    temporary.replace(out)

@@ -15,8 +15,8 @@ from components.prune.settings import PruneSettings
 from components.stage import parse_settings
 from kg_schema.errors import InputError
 from pipelines.local import planned_steps
+from pipelines.packages import compile_package
 from pipelines.placement import load_profile, profile_names
-from pipelines.training import compile_training
 
 Spec = dict[str, Any]
 
@@ -31,7 +31,7 @@ STEPS = {
 @pytest.fixture(scope="module", params=profile_names())
 def compiled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("compiled") / f"{request.param}.yaml"
-    compile_training(load_profile(request.param), out)
+    compile_package("training", load_profile(request.param), out)
     return out
 
 
@@ -84,7 +84,7 @@ def _component(task: Spec) -> str:
 
 def test_the_package_carries_exactly_the_profiles_placement(tmp_path: Path) -> None:
     profile = load_profile("cluster")
-    compile_training(profile, tmp_path / "cluster.yaml")
+    compile_package("training", profile, tmp_path / "cluster.yaml")
     spec, platform = documents(tmp_path / "cluster.yaml")
     executors = spec["deploymentSpec"]["executors"]
     placed = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
