@@ -34,7 +34,8 @@ class Resources(_Strict):
     """What one stage's pod gets.
 
     Attributes:
-        cpu: Cores, requested and the limit.
+        cpu: Cores, the limit, and what is requested unless `cpu_request` says less.
+        cpu_request: Cores requested where stages share a node's; empty requests the limit.
         memory: Bytes in Kubernetes' notation, requested and the limit.
         gpus: Whole accelerators of `gpu_type`.
         gpu_type: The accelerator's resource name.
@@ -45,6 +46,7 @@ class Resources(_Strict):
     """
 
     cpu: str = "1"
+    cpu_request: str = ""
     memory: str = "2Gi"
     gpus: int = 0
     gpu_type: str = "nvidia.com/gpu"
@@ -187,7 +189,7 @@ class Placed:
 def _place(task: dsl.PipelineTask, given: Resources) -> None:
     from kfp import kubernetes
 
-    task.set_cpu_request(given.cpu).set_cpu_limit(given.cpu)
+    task.set_cpu_request(given.cpu_request or given.cpu).set_cpu_limit(given.cpu)
     task.set_memory_request(given.memory).set_memory_limit(given.memory)
     if given.gpus:
         task.set_accelerator_type(given.gpu_type).set_accelerator_limit(given.gpus)

@@ -1,0 +1,261 @@
+"""The whole road on a cluster: a run from the page, a policy reworded, a policy that is new.
+
+Each fixture goes on where the one before it stopped, so the tests may come in any order.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.cluster import company
+from tests.e2e.cluster.conftest import MODEL, Installed
+from tests.e2e.cluster.page import browser_page
+from tests.e2e.cluster.site import NAMESPACE, PIPELINES, ask, kubectl, objects, until
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]
+
+RUN_S = 2400
+WITHIN_S = 75  # a minute, and a pod's start
+SHOTS = Path("out/e2e")
+TICKET = "How long does standard shipping take, and what does it cost?"
+NEW_TICKET = "How long is a gift card valid?"
+
+
+@dataclass
+class Seen:
+    """What was seen of a run."""
+
+    run_id: str
+    state: str
+    answer: dict[str, Any]
+    champion: str
+    log: str = ""
+    fields: dict[str, str] = field(default_factory=dict)
+    labels: list[str] = field(default_factory=list)
+    train_jobs: list[dict[str, Any]] = field(default_factory=list)
+    services: list[str] = field(default_factory=list)
+    started_after_s: float = 0.0
+
+
+@pytest.fixture(scope="module")
+def from_the_page(installed: Installed) -> Iterator[Seen]:
+    """A training, uploaded, filled in and started on the page."""
+    package = installed.compile("training")
+    with browser_page(installed.site.ui_url) as page:
+        page.upload(package, f"deskgraph-training-{int(time.time())}")
+        page.shot(SHOTS / "pipeline.png")
+        page.open_form()
+        page.shot(SHOTS / "form.png")
+        fields, labels = page.fields(), page.labels()
+        run_id = page.start(installed.parameters, "from the page")
+        jobs = until("TrainJob", lambda: objects("-n", NAMESPACE, "trainjobs"), RUN_S)
+        state = installed.wait(run_id, RUN_S)
+        page.open_run(run_id)
+        page.shot(SHOTS / "run.png")
+        assert state == "SUCCEEDED", _steps(installed, run_id)
+        for node, tab, name in (
+            ("report", "Visualization", "report"),
+            ("evaluate", "Visualization", "confusion"),
+        ):
+            page.open_node(node)
+            page.tab(tab)
+            time.sleep(3)
+            page.shot(SHOTS / f"{name}.png")
+    yield Seen(
+        run_id,
+        state,
+        ask(installed.site, TICKET),
+        _champion(installed),
+        fields=fields,
+        labels=labels,
+        train_jobs=jobs,
+        services=_services(),
+    )
+
+
+@pytest.fixture(scope="module")
+def scheduled(installed: Installed, from_the_page: Seen) -> str:
+    """Retraining by the clock (at night), which the policy watch starts between times."""
+    assert from_the_page.state == "SUCCEEDED"
+    given = [f"--param={name}={value}" for name, value in installed.parameters.items()]
+    arguments = [
+        "schedule", "--host", installed.site.kfp_endpoint, "--cron", "0 0 3 * * *",
+        "--profile", Path(__file__).with_name("profile.yaml"),
+        "--images", installed.site.images_file, *given,
+    ]  # fmt: skip
+    first = installed.deskgraph(*arguments)
+    return first + installed.deskgraph(*arguments)
+
+
+@pytest.fixture(scope="module")
+def reworded(installed: Installed, scheduled: str) -> Seen:
+    """A policy says something else; a step's pod is deleted on the way."""
+    before = time.monotonic()
+    _set_policy(installed, company.REWORDED, "Standard shipping costs 4.50 euro and takes 2 days.")
+    run_id = _new_run(installed)
+    started = time.monotonic() - before
+    _delete_a_pod_of(run_id, "shard")
+    state = installed.wait(run_id, RUN_S)
+    assert state == "SUCCEEDED", _steps(installed, run_id)
+    return Seen(
+        run_id, state, ask(installed.site, TICKET), _champion(installed), started_after_s=started
+    )
+
+
+@pytest.fixture(scope="module")
+def extended(installed: Installed, reworded: Seen) -> Seen:
+    """A policy is new, with tickets that ask for it; the deploy step's pod is deleted."""
+    site, folder = installed.site, installed.folder
+    site.upload(company.write_tickets(folder / "second", with_new=True), "company")
+    site.upload(company.write_graph(folder / "graph", with_new=True), "company/graph")
+    before = time.monotonic()
+    location = site.upload(company.write_new_policy(folder / "new"), "new")
+    phase, said = installed.in_pod("e2e-load", "graph", "load", location, "--source", "new")
+    assert phase == "Succeeded", said
+    run_id = _new_run(installed)
+    started = time.monotonic() - before
+    _delete_a_pod_of(run_id, "deploy", after_s=20)
+    state = installed.wait(run_id, RUN_S)
+    assert state == "SUCCEEDED", _steps(installed, run_id)
+    return Seen(
+        run_id,
+        state,
+        ask(installed.site, NEW_TICKET),
+        _champion(installed),
+        services=_services(),
+        started_after_s=started,
+    )
+
+
+def test_the_form_names_types_and_defaults_every_parameter(from_the_page: Seen) -> None:
+    assert len(from_the_page.fields) >= 20
+    assert all(re.fullmatch(r"\w+ - (STRING|STRUCT|BOOLEAN|NUMBER_\w+)\*?", label.strip())
+               for label in from_the_page.labels)  # fmt: skip
+    assert from_the_page.fields["graph_uri"] == "bolt://neo4j.deskgraph:7687"
+
+
+def test_a_run_from_the_page_trains_on_two_nodes_and_serves(from_the_page: Seen) -> None:
+    assert from_the_page.state == "SUCCEEDED"
+    (job,) = from_the_page.train_jobs
+    assert job["spec"]["trainer"]["numNodes"] == 2
+    assert not objects("-n", NAMESPACE, "trainjobs")
+    assert from_the_page.services == ["desk-v1"]
+    assert from_the_page.champion == "1"
+    answer = from_the_page.answer
+    facts = {fact["id"] for fact in answer["facts"]}
+    assert answer["intent"]["label"] == "shipping_policy"
+    assert answer["answer"]["claims"]
+    assert all(set(claim["facts"]) <= facts for claim in answer["answer"]["claims"])
+    assert not answer["degraded"]
+
+
+def test_a_schedule_is_made_once(scheduled: str) -> None:
+    assert "UTC" in scheduled
+    assert "nothing" in scheduled
+
+
+def test_a_reworded_policy_retrains_within_a_minute_and_is_answered_at_once(
+    reworded: Seen, from_the_page: Seen
+) -> None:
+    assert reworded.started_after_s < WITHIN_S
+    assert "4.50" in reworded.answer["answer"]["text"]
+    assert "4.50" not in from_the_page.answer["answer"]["text"]
+
+
+def test_a_new_policy_with_its_intent_is_served_by_a_new_champion(
+    extended: Seen, reworded: Seen
+) -> None:
+    assert extended.started_after_s < WITHIN_S
+    assert int(extended.champion) > int(reworded.champion)
+    assert extended.services == [f"desk-v{extended.champion}"]
+    assert extended.answer["intent"]["label"] == company.NEW_INTENT
+    assert "3 years" in extended.answer["answer"]["text"]
+
+
+def test_the_next_pass_does_nothing_and_says_why(installed: Installed, extended: Seen) -> None:
+    said = until("word of the watch", lambda: _watch_said("nothing changed"), 150, every=5)
+    assert "nothing changed" in said
+    given = [f"--param={name}={value}" for name, value in installed.parameters.items()]
+    out = installed.deskgraph(
+        "submit", "--host", installed.site.kfp_endpoint, "--pipeline", "retraining",
+        "--profile", Path(__file__).with_name("profile.yaml"),
+        "--images", installed.site.images_file, *given,
+    )  # fmt: skip
+    assert "finetune" not in out
+    assert _champion(installed) == extended.champion
+
+
+def _set_policy(installed: Installed, policy: str, text: str) -> None:
+    (pod,) = objects("-n", NAMESPACE, "pods", "-l", "app.kubernetes.io/name=neo4j")
+    name = pod["metadata"]["name"]
+    script = (
+        "import os,sys;from pathlib import Path;Path('/tmp/text').write_text(sys.argv[2]);"
+        "from pipelines.cli import main;"
+        "sys.exit(main(['graph','policy','set',sys.argv[1],'--text-file','/tmp/text']))"
+    )
+    del name, script
+    phase, said = installed.in_pod(
+        "e2e-policy", "graph", "policy", "set", policy, "--text", text
+    )
+    assert phase == "Succeeded", said
+
+
+def _new_run(installed: Installed) -> str:
+    known = {run.run_id for run in _runs(installed)}
+
+    def found() -> str | None:
+        return next((run.run_id for run in _runs(installed) if run.run_id not in known), None)
+
+    return until("run that the watch started", found, 180)
+
+
+def _runs(installed: Installed) -> list[Any]:
+    return installed.client().list_runs(page_size=50, sort_by="created_at desc").runs or []
+
+
+def _delete_a_pod_of(run_id: str, step: str, after_s: float = 0) -> None:
+    def running() -> str | None:
+        for pod in objects("-n", PIPELINES, "pods", "-l", f"pipeline/runid={run_id}"):
+            main = [c for c in pod["spec"]["containers"] if c["name"] == "main"]
+            text = json.dumps(main)
+            if pod["status"]["phase"] == "Running" and f'comp-{step}"' in text.replace("\\", ""):
+                return str(pod["metadata"]["name"])
+        return None
+
+    name = until(f"running pod of {step}", running, RUN_S, every=0.5)
+    time.sleep(after_s)
+    kubectl("-n", PIPELINES, "delete", "pod", name, "--wait=false", "--grace-period=0", "--force")
+
+
+def _services() -> list[str]:
+    found = objects("-n", NAMESPACE, "inferenceservices")
+    return sorted(each["metadata"]["name"] for each in found)
+
+
+def _champion(installed: Installed) -> str:
+    phase, said = installed.in_pod("e2e-models", "models", "show", "champion", "--name", MODEL)
+    assert phase == "Succeeded", said
+    return str(json.loads(said)["version"])
+
+
+def _watch_said(what: str) -> str | None:
+    said = kubectl(
+        "-n", NAMESPACE, "logs", "-l", "app.kubernetes.io/name=deskgraph-policy-watch",
+        "--tail=5", check=False,
+    )  # fmt: skip
+    return said if what in said else None
+
+
+def _steps(installed: Installed, run_id: str) -> str:
+    details = installed.client().get_run(run_id).run_details
+    tasks = details.task_details if details else []
+    return json.dumps(Counter(f"{task.display_name}: {task.state}" for task in tasks), indent=1)
