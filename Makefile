@@ -5,11 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= out/demo
 QUESTION ?= My X-200 phone hasn't been fast charging recently. What should I do?
+IMAGES ?= train serve
 export PYTHONUTF8 = 1
 export HF_HUB_OFFLINE = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench lock wheel clean
+.PHONY: help demo test lint format bench lock wheel images clean
 
 help:  ## Say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,12 +42,24 @@ format: $(VENV)/.ready  ## Format in place
 bench: $(VENV)/.ready  ## The answers table of the last demo: result.json, table.md and a plot
 	@$(BIN)/deskgraph bench answers --run $(OUT) --out out/bench/answers
 
-lock: $(VENV)/.ready  ## Resolve setup.cfg into constraints.txt again
-	@$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --all-extras \
-	  --no-emit-find-links --no-emit-index-url setup.cfg -o constraints.txt
+# The images' locks are parts of the whole one: the same versions, the same hashes.
+LOCK := uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-find-links \
+  --no-emit-index-url
+PART := $(LOCK) --no-header --no-annotate --constraint constraints.txt
+lock: $(VENV)/.ready  ## Resolve setup.cfg into constraints.txt and the images' parts of it again
+	@$(BIN)/$(LOCK) --all-extras setup.cfg -o constraints.txt
+	@$(BIN)/$(PART) --extra serve setup.cfg -o manifests/images/requirements-serve.txt
+	@$(BIN)/$(PART) --extra train --extra offline setup.cfg \
+	  -o manifests/images/requirements-train.txt
+	@echo setuptools | $(BIN)/$(PART) - -o manifests/images/requirements-build.txt
 
 wheel: $(VENV)/.ready  ## Build the one wheel into dist/
 	@$(BIN)/uv build --quiet --wheel --out-dir dist
+
+images: $(VENV)/.ready  ## Build the container images; REGISTRY=… pushes them, BASE_IMAGE=… BASE_DIGEST=… pin the base
+	@$(BIN)/deskgraph images build $(IMAGES) --registry "$(REGISTRY)" \
+	  --base-image "$(BASE_IMAGE)" --base-digest "$(BASE_DIGEST)" \
+	  --build-flags="$(BUILD_FLAGS)" --push-flags="$(PUSH_FLAGS)"
 
 clean:  ## Remove what runs and builds left (not the environment)
 	@rm -rf out dist build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,4 +1,4 @@
-"""The image the stages run in, unless a profile names another."""
+"""What stands in the train image's place until a package names it (pipelines/images.py)."""
 
-# kfp.local warns of images whose name lacks "python"; ours says what it is.
-TRAIN_IMAGE = "deskgraph-train-python:0.1.0"
+# A local run has no image, and kfp.local warns of names without "python".
+TRAIN_IMAGE = "python:3.11"

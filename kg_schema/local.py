@@ -247,8 +247,13 @@ def _wait_ready(
     until = time.monotonic() + READY_TIMEOUT_S
     reason = "it does not answer"
     while time.monotonic() < until:
-        ended = subprocess_of is not None and subprocess_of.poll() is not None
-        if ended or not _alive(server.pid, server.data_dir):
+        # Our own child is asked itself: for a moment after it began /proc shows no arguments of it.
+        alive = (
+            subprocess_of.poll() is None
+            if subprocess_of is not None
+            else _alive(server.pid, server.data_dir)
+        )
+        if not alive:
             log = _log_path(recipe, server.data_dir)
             raise ServerError(f"the server ended while starting: {_log_tail(log)}", where=str(log))
         try:

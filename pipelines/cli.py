@@ -79,6 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_run(commands)
     _add_compile(commands)
+    _add_images(commands)
     _add_graph(commands)
     _add_serve(commands)
     _add_ask(commands)
@@ -130,6 +131,51 @@ def _add_compile(commands: Subparsers) -> None:
     )
     parser.add_argument("--profile", default="cluster", help="as in run (default: cluster)")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the YAML's path")
+    _add_image(parser)
+    parser.add_argument(
+        "--objects",
+        type=Path,
+        metavar="FILE",
+        help="also write it as Kubernetes objects: Pipeline and PipelineVersion",
+    )
+    parser.add_argument(
+        "--namespace",
+        default="kubeflow",
+        metavar="NAME",
+        help="the objects' namespace (default: kubeflow)",
+    )
+
+
+def _add_image(parser: argparse.ArgumentParser) -> None:
+    """Which image the steps run in."""
+    parser.add_argument(
+        "--image",
+        default="",
+        metavar="REF",
+        help="the steps' image (default: the profile's, else the one of this tree)",
+    )
+    parser.add_argument(
+        "--images", type=Path, metavar="FILE", help="a build's record that names the image"
+    )
+
+
+def _add_images(commands: Subparsers) -> None:
+    images = commands.add_parser(
+        "images", help="Build the container images", description="Build the container images."
+    )
+    verbs = images.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    summary = "Build the images that are not there yet, with buildah, podman or docker"
+    build = _command(verbs, "build", summary, "images_build", "serve")
+    add = build.add_argument
+    add("kinds", nargs="*", metavar="KIND", help="train, serve (default: both)")
+    add("--registry", default="", metavar="HOST", help="push there, and record the digests")
+    add("--base-image", default="", metavar="REF", help="a base other than the recipes'")
+    add("--base-digest", default="", metavar="SHA", help="the base's digest, sha256:…")
+    add("--build-flags", default="", metavar="=TEXT", help="further options of the build")
+    add("--push-flags", default="", metavar="=TEXT", help="further options of the push")
+    add("--out", type=Path, default=Path("out/images.json"), metavar="FILE", help="the record")
+    show = _command(verbs, "show", "Say which images were built", "images_show", "serve")
+    show.add_argument("--images", type=Path, metavar="FILE", help="the record")
 
 
 def _add_graph(commands: Subparsers) -> None:

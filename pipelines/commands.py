@@ -12,8 +12,10 @@ from kg_schema.errors import InputError
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
 
     from kg_schema.connection import GraphSettings
+    from pipelines.images import BuiltImage
 
 
 def say(text: str = "") -> None:
@@ -59,13 +61,52 @@ def _chosen(given: str | None, default: str) -> str:
 
 
 def compile_pipeline(arguments: argparse.Namespace) -> int:
-    """Writes the pipeline's YAML."""
-    from pipelines.packages import compile_package
-    from pipelines.placement import load_profile
+    """Writes the pipeline's YAML, and as Kubernetes objects where asked to."""
+    from pipelines.images import profile_with_image
+    from pipelines.packages import compile_objects, compile_package, version_name
 
-    compile_package(arguments.pipeline, load_profile(arguments.profile), arguments.out)
-    say(f"wrote {arguments.out}: upload it on the pipelines page")
+    name, out, objects = arguments.pipeline, arguments.out, arguments.objects
+    profile = profile_with_image(arguments.profile, image=arguments.image, record=arguments.images)
+    compile_package(name, profile, out)
+    say(f"wrote {out}: upload it on the pipelines page; its steps run in {profile.image}")
+    if objects:
+        version = version_name(out)
+        compile_objects(name, profile, objects, version=version, namespace=arguments.namespace)
+        say(f"wrote {objects}: kubectl apply makes {version} of it")
     return 0
+
+
+def images_build(arguments: argparse.Namespace) -> int:
+    """Builds the images that this tree lacks."""
+    import shlex
+
+    from pipelines.containers import find_engine
+    from pipelines.images import KINDS, Base, build_images
+
+    engine = find_engine(shlex.split(arguments.build_flags), shlex.split(arguments.push_flags))
+    images = build_images(
+        arguments.kinds or KINDS,
+        engine,
+        registry=arguments.registry,
+        base=Base(arguments.base_image, arguments.base_digest),
+        record=arguments.out,
+    )
+    _say_images(images)
+    say(f"wrote {arguments.out}")
+    return 0
+
+
+def images_show(arguments: argparse.Namespace) -> int:
+    """Says which images a record names."""
+    from pipelines.images import RECORD, read_record
+
+    _say_images(read_record(arguments.images or RECORD))
+    return 0
+
+
+def _say_images(images: Mapping[str, BuiltImage]) -> None:
+    for kind, image in sorted(images.items()):
+        say(f"{kind:6} {image.size_bytes / 1e6:7.0f} MB  {image.named}")
 
 
 def ask(arguments: argparse.Namespace) -> int:

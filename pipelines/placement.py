@@ -74,7 +74,7 @@ class Profile(_Strict):
     Attributes:
         name: The file's name.
         description: One sentence for a reader.
-        image: The image the stages run in; empty keeps the components' own.
+        image: The image the stages run in; empty takes the built one (see pipelines.images).
         parameters: Defaults of the pipeline's parameters, by name.
         settings: Settings by stage; see each stage's settings dataclass.
         placement: Resources by stage; `default` for those not named. None on a laptop.

@@ -285,19 +285,18 @@ def _schemas() -> dict[tuple[str, str], jsonschema.Draft202012Validator]:
                     schema = dict(version["schema"]["openAPIV3Schema"])
                     plain = {"apiVersion": {"type": "string"}, "kind": {"type": "string"}}
                     schema["properties"] = {**schema.get("properties", {}), **plain, "metadata": {}}
-                    found[key] = jsonschema.Draft202012Validator(_closed(schema))
+                    found[key] = jsonschema.Draft202012Validator(closed(schema))
     return found
 
 
-def _closed(schema: Any) -> Any:
+def closed(schema: Any) -> Any:
     """A structural schema as JSON Schema that refuses unknown fields."""
     if isinstance(schema, list):
-        return [_closed(item) for item in schema]
+        return [closed(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
     out = {
-        key: value if key in ("default", "enum") else _closed(value)
-        for key, value in schema.items()
+        key: value if key in ("default", "enum") else closed(value) for key, value in schema.items()
     }
     if out.get("x-kubernetes-int-or-string"):
         out.pop("type", None)

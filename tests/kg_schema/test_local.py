@@ -9,11 +9,13 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from kg_schema import local
 from kg_schema.errors import InputError
 from kg_schema.local import RunningServer, ServerError, attach, start_server
 from kg_schema.ports import LOOPBACK, free_ports
@@ -136,6 +138,19 @@ def test_another_engines_folder_and_unknown_engines_are_refused(data_dir: Path) 
         start_server("embedded", data_dir)
     with pytest.raises(InputError, match="choose embedded or neo4j"):
         start_server("oracle", data_dir)
+
+
+def test_a_server_that_is_slow_to_show_itself_is_waited_for(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As on a machine where the program is read from a cold disk after the fork.
+    seen = local._command_line
+    shown_from = time.monotonic() + 1
+    monkeypatch.setattr(
+        local, "_command_line", lambda pid: seen(pid) if time.monotonic() > shown_from else ""
+    )
+    server = start_server("embedded", data_dir)
+    assert attach(data_dir) == server
 
 
 def test_a_server_that_ends_at_once_is_said_with_its_last_words(
