@@ -1,4 +1,4 @@
-"""Starts a graph server for a laptop: on loopback only, its data kept in a named folder.
+"""Starts a graph server for a laptop: on loopback unless told, its data kept in a named folder.
 
 A data folder belongs to one server. `server.json` in it says which process serves it, `password`
 (mode 0600) holds the random password, `server.log` what the server said. Starting where one is
@@ -20,11 +20,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import IO
 
 from kg_schema.connection import GraphSettings
 from kg_schema.engines import Engine, Refused
 from kg_schema.errors import DeskGraphError, InputError
-from kg_schema.ports import LOOPBACK, free_ports, taken
+from kg_schema.ports import LOOPBACK, free_ports, reached_at, taken
 from kg_schema.recipes import Memory, Recipe, recipe_for
 
 READY_TIMEOUT_S = 90.0
@@ -85,6 +86,10 @@ class RunningServer:
             "NEO4J_HTTP_URI": self.http_uri,
         }
 
+    def alive(self) -> bool:
+        """Whether its process lives; that says nothing of whether it answers."""
+        return _alive(self.pid, self.data_dir)
+
     def stop(self) -> None:
         """Stops it cleanly; kills it if it has not ended within 30 s. Stopped already: nothing.
 
@@ -103,10 +108,18 @@ class _Record:
     engine: str
     pid: int
     port: int
+    host: str = LOOPBACK
 
 
 def start_server(
-    engine: str | Engine, data_dir: str | Path, port: int = 0, *, memory: Memory | None = None
+    engine: str | Engine,
+    data_dir: str | Path,
+    port: int = 0,
+    *,
+    host: str = LOOPBACK,
+    password: str = "",
+    memory: Memory | None = None,
+    output: IO[bytes] | None = None,
 ) -> RunningServer:
     """Starts the server of a data folder, or gives back the one that runs there.
 
@@ -114,11 +127,14 @@ def start_server(
         engine: `embedded` (nothing but pip needed) or `neo4j` (Community; wants Java and Maven).
         data_dir: Folder for its data; made if absent.
         port: Bolt port; 0 takes a free one. The embedded engine takes the port after it too.
+        host: Address it binds.
+        password: Its password; the folder's own, random one by default.
         memory: Most memory it may take.
+        output: Where its words go; `server.log` in the folder by default.
 
     Raises:
-        InputError: The engine is unknown, its parts are missing, the port is taken, or the
-            folder holds the data of the other engine.
+        InputError: The engine is unknown, its parts are missing, the port is taken, the folder
+            holds the data of the other engine, or was made with another password.
         ServerError: It does not come up within 90 s.
     """
     try:
@@ -131,14 +147,15 @@ def start_server(
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
         _claim(folder, kind)
+        _keep_password(folder, password)
         running = _running(folder)
         if running is not None:
-            if port and running.uri != f"bolt://{LOOPBACK}:{port}":
+            if port and running.uri != f"bolt://{reached_at(host)}:{port}":
                 raise InputError(
                     f"a server of this folder runs already, on {running.uri}", where=str(folder)
                 )
             return running
-        return _start(recipe_for(kind), folder, port, memory or Memory())
+        return _start(recipe_for(kind), folder, port, host, memory or Memory(), output)
 
 
 def attach(data_dir: str | Path) -> RunningServer | None:
@@ -186,17 +203,19 @@ def _running(folder: Path) -> RunningServer | None:
     return server
 
 
-def _start(recipe: Recipe, folder: Path, port: int, memory: Memory) -> RunningServer:
+def _start(
+    recipe: Recipe, folder: Path, port: int, host: str, memory: Memory, output: IO[bytes] | None
+) -> RunningServer:
     password = _password(folder)
     home = folder / "data"
     home.mkdir(exist_ok=True)
     for attempt in range(PORT_ATTEMPTS):
         if port and taken(port, recipe.ports):
-            raise InputError("the port is taken", where=f"{LOOPBACK}:{port}", fix="give another")
+            raise InputError("the port is taken", where=f"{host}:{port}", fix="give another")
         chosen = port or free_ports(recipe.ports)
-        command = recipe.prepare(home, chosen, folder / "password", memory)
-        process = _spawn(command, home, folder / "server.log")
-        record = _Record(engine=recipe.engine.value, pid=process.pid, port=chosen)
+        command = recipe.prepare(home, chosen, folder / "password", memory, host)
+        process = _spawn(command, home, folder / "server.log", output)
+        record = _Record(engine=recipe.engine.value, pid=process.pid, port=chosen, host=host)
         _write_private(folder / "server.json", json.dumps(asdict(record)))
         server = _server(recipe, folder, record, password)
         try:
@@ -214,8 +233,10 @@ def _start(recipe: Recipe, folder: Path, port: int, memory: Memory) -> RunningSe
     raise ServerError("no free port found", where=str(folder))
 
 
-def _spawn(command: list[str], home: Path, log: Path) -> subprocess.Popen[bytes]:
-    with log.open("ab") as stream:
+def _spawn(
+    command: list[str], home: Path, log: Path, output: IO[bytes] | None
+) -> subprocess.Popen[bytes]:
+    with contextlib.nullcontext(output) if output else log.open("ab") as stream:
         return subprocess.Popen(
             command,
             cwd=home,
@@ -227,9 +248,10 @@ def _spawn(command: list[str], home: Path, log: Path) -> subprocess.Popen[bytes]
 
 
 def _server(recipe: Recipe, folder: Path, record: _Record, password: str) -> RunningServer:
-    http = f"http://{LOOPBACK}:{record.port + 1}" if recipe.ports > 1 else ""
+    address = reached_at(record.host)
+    http = f"http://{address}:{record.port + 1}" if recipe.ports > 1 else ""
     return RunningServer(
-        uri=f"bolt://{LOOPBACK}:{record.port}",
+        uri=f"bolt://{address}:{record.port}",
         username=recipe.username,
         password=password,
         database=DATABASE,
@@ -324,6 +346,21 @@ def _password(folder: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
+def _keep_password(folder: Path, password: str) -> None:
+    """Makes a given password the folder's own, before its first server is started."""
+    if not password:
+        return
+    path = folder / "password"
+    if not path.exists():
+        _write_private(path, password)
+    elif path.read_text(encoding="utf-8") != password:
+        raise InputError(
+            "the folder was made with another password",
+            where=str(folder),
+            fix="give that one, or another folder",
+        )
+
+
 def _write_private(path: Path, text: str) -> None:
     """Writes a file of mode 0600 in one step, so that no reader meets half of it."""
     fresh = path.with_suffix(".new")
@@ -339,7 +376,12 @@ def _write_private(path: Path, text: str) -> None:
 def _read_record(folder: Path) -> _Record | None:
     try:
         held = json.loads((folder / "server.json").read_text(encoding="utf-8"))
-        return _Record(engine=str(held["engine"]), pid=int(held["pid"]), port=int(held["port"]))
+        return _Record(
+            engine=str(held["engine"]),
+            pid=int(held["pid"]),
+            port=int(held["port"]),
+            host=str(held.get("host", LOOPBACK)),
+        )
     except (FileNotFoundError, json.JSONDecodeError, KeyError, TypeError, ValueError):
         return None
 

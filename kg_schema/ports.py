@@ -9,6 +9,7 @@ from pathlib import Path
 from kg_schema.errors import DeskGraphError
 
 LOOPBACK = "127.0.0.1"
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - named to be told apart, not bound
 RANGE = 10_000
 ATTEMPTS = 100
 LINUX_FIRST_EPHEMERAL = 32_768
@@ -42,6 +43,11 @@ def taken(first: int, count: int) -> bool:
             except (OSError, OverflowError):
                 return True
     return False
+
+
+def reached_at(host: str) -> str:
+    """The address at which this machine reaches a server that binds `host`."""
+    return LOOPBACK if host in EVERYWHERE else host
 
 
 def _first_ephemeral() -> int:

@@ -66,7 +66,9 @@ class Recipe(ABC):
     log: str = ""
 
     @abstractmethod
-    def prepare(self, home: Path, port: int, password_file: Path, memory: Memory) -> list[str]:
+    def prepare(
+        self, home: Path, port: int, password_file: Path, memory: Memory, host: str = LOOPBACK
+    ) -> list[str]:
         """Writes what the server reads at its start and returns its command line.
 
         Raises:
@@ -89,7 +91,9 @@ class EmbeddedRecipe(Recipe):
     username = "root"
     ports = 2
 
-    def prepare(self, home: Path, port: int, password_file: Path, memory: Memory) -> list[str]:
+    def prepare(
+        self, home: Path, port: int, password_file: Path, memory: Memory, host: str = LOOPBACK
+    ) -> list[str]:
         """Its settings all travel as system properties; the password by its file's path."""
         found = importlib.util.find_spec("arcadedb_embedded")
         if found is None or found.origin is None:
@@ -112,9 +116,9 @@ class EmbeddedRecipe(Recipe):
             "arcadedb.server.databaseDirectory": str(home / "databases"),
             "arcadedb.server.rootPasswordPath": str(password_file),
             "arcadedb.server.plugins": "Bolt:com.arcadedb.bolt.BoltProtocolPlugin",
-            "arcadedb.bolt.host": LOOPBACK,
+            "arcadedb.bolt.host": host,
             "arcadedb.bolt.port": str(port),
-            "arcadedb.server.httpIncomingHost": LOOPBACK,
+            "arcadedb.server.httpIncomingHost": host,
             "arcadedb.server.httpIncomingPort": str(port + 1),
         }
         return [
@@ -150,14 +154,16 @@ class Neo4jRecipe(Recipe):
     ports = 1
     log = "logs/neo4j.log"
 
-    def prepare(self, home: Path, port: int, password_file: Path, memory: Memory) -> list[str]:
+    def prepare(
+        self, home: Path, port: int, password_file: Path, memory: Memory, host: str = LOOPBACK
+    ) -> list[str]:
         """Fetches the jars once a machine; writes neo4j.conf."""
         libraries = neo4j_libraries()
         conf = home / "conf"
         conf.mkdir(exist_ok=True)
         settings = {
-            "server.default_listen_address": LOOPBACK,
-            "server.bolt.listen_address": f"{LOOPBACK}:{port}",
+            "server.default_listen_address": host,
+            "server.bolt.listen_address": f"{host}:{port}",
             "server.http.enabled": "false",
             "server.https.enabled": "false",
             "dbms.usage_report.enabled": "false",

@@ -12,7 +12,6 @@ from __future__ import annotations
 import copy
 import functools
 import json
-import os
 import re
 import threading
 import time
@@ -20,16 +19,14 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import jsonschema
 import pytest
-import yaml
 from kubernetes.client import ApiClient, Configuration
 
 from components.cluster import HTTP_ROUTE, INFERENCE_SERVICE, TRAIN_JOB, Kind
+from tests.crd_schemas import crd_validator
 
 Object = dict[str, Any]
 
@@ -40,8 +37,8 @@ NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 # What manifests/ gives the pipeline's account.
 ALLOWED = {
     "trainjobs": {"create", "get", "list", "watch", "delete"},
-    "inferenceservices": {"create", "get", "list", "watch", "patch", "update", "delete"},
-    "httproutes": {"create", "get", "list", "watch", "patch", "update"},
+    "inferenceservices": {"create", "get", "list", "watch", "update", "delete"},
+    "httproutes": {"create", "get", "list", "watch", "update"},
     "pods": {"get", "list"},
     "pods/log": {"get"},
     "events": {"list"},
@@ -248,7 +245,7 @@ class KubeServer:
             values = body["metadata"].get(where, {})
             if not all(isinstance(value, str) for value in values.values()):
                 raise Refused(400, "BadRequest", f"metadata.{where}: values are strings")
-        schema = _schemas().get((kind.api_version, kind.name))
+        schema = crd_validator(kind.api_version, kind.name)
         if schema is not None:
             for error in schema.iter_errors({k: v for k, v in body.items() if k != "status"}):
                 where = ".".join(map(str, error.path))
@@ -269,47 +266,6 @@ def _merged(stored: Any, patch: Any) -> Any:
         else:
             result[key] = _merged(stored.get(key), value)
     return result
-
-
-@functools.cache
-def _schemas() -> dict[tuple[str, str], jsonschema.Draft202012Validator]:
-    folder = os.environ.get("DESKGRAPH_CRDS", "")
-    wanted = {(kind.api_version, kind.name) for kind in KINDS.values()}
-    found = {}
-    for path in sorted(Path(folder).glob("*.yaml")) if folder else []:
-        for definition in yaml.load_all(path.read_text(encoding="utf-8"), yaml.CSafeLoader):
-            spec = (definition or {}).get("spec", {})
-            for version in spec.get("versions", ()):
-                key = f"{spec['group']}/{version['name']}", spec["names"]["kind"]
-                if key in wanted:
-                    schema = dict(version["schema"]["openAPIV3Schema"])
-                    plain = {"apiVersion": {"type": "string"}, "kind": {"type": "string"}}
-                    schema["properties"] = {**schema.get("properties", {}), **plain, "metadata": {}}
-                    found[key] = jsonschema.Draft202012Validator(closed(schema))
-    return found
-
-
-def closed(schema: Any) -> Any:
-    """A structural schema as JSON Schema that refuses unknown fields."""
-    if isinstance(schema, list):
-        return [closed(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    out = {
-        key: value if key in ("default", "enum") else closed(value) for key, value in schema.items()
-    }
-    if out.get("x-kubernetes-int-or-string"):
-        out.pop("type", None)
-        out["anyOf"] = [{"type": "integer"}, {"type": "string"}]
-    if out.get("nullable") and isinstance(out.get("type"), str):
-        out["type"] = [out["type"], "null"]
-    if (
-        isinstance(out.get("properties"), dict)
-        and "additionalProperties" not in out
-        and not out.get("x-kubernetes-preserve-unknown-fields")
-    ):
-        out["additionalProperties"] = False
-    return out
 
 
 @contextmanager
