@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 # Module and builder by name; a builder takes a profile and returns a kfp pipeline.
 PIPELINES = {
     "training": ("pipelines.training", "build_training"),
+    "retraining": ("pipelines.retraining", "build_retraining"),
 }
 
 

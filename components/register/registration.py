@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.digests import digest_labels
 from components.model_dir import read_compression
 from components.registry import (
     CONTENT_TAG,
@@ -146,7 +147,8 @@ def _tags(
     numbers = _scalars(manifest.get("parameters", {}), "parameters.")
     compression = _scalars(read_compression(directory), "compression.")
     tags = {**told, **numbers, **compression, **lineage}
-    tags["labels"] = len(manifest.get("labels", []))
+    labels = manifest.get("labels", [])
+    tags |= {"labels": len(labels), "intents": digest_labels(labels)}
     return {key: str(value)[:_MAX_TAG] for key, value in tags.items() if value not in ("", None)}
 
 
