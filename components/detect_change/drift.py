@@ -5,10 +5,9 @@ few tickets (three standard errors), whichever is more.
 
 The intent mix: the Jensen-Shannon divergence in bits, H((p + q) / 2) - (H(p) + H(q)) / 2 (Lin
 1991), between the shares p and q of the in-scope intents. It is symmetric, 0 for equal mixes, 1 for
-mixes with nothing in common, and finite where one side lacks an intent. Two samples of n and m
-tickets from one mix of k intents differ all the same, by about c (1/n + 1/m) / (8 ln 2), where c
-has the chi-squared distribution of k - 1 degrees of freedom: mean k - 1, standard deviation
-sqrt(2 (k - 1)).
+mixes with nothing in common, and finite where one side lacks an intent. Two samples of one mix
+differ all the same, and the more, the fewer the tickets and the more the intents: how much is
+simulated, since intents with a ticket or two are beyond what the chi-squared distribution says.
 
 The share out of scope: its rise, against the standard error of a difference of two shares. The mean
 confidence: its fall, against the standard error of a difference of two means.
@@ -24,6 +23,8 @@ from components.detect_change.settings import DetectSettings
 from components.traffic import Traffic
 
 STANDARD_ERRORS = 3.0
+SAMPLES = 500
+SEED = 17
 
 
 @dataclass(frozen=True)
@@ -74,11 +75,27 @@ def divergence(one: Mapping[str, float], other: Mapping[str, float]) -> float:
     return min(1.0, max(0.0, total))
 
 
-def chance_divergence(names: int, tickets: int, other_tickets: int) -> float:
-    """The most divergence, bits, that two samples of one mix show by chance; see above."""
-    freedom = max(0, names - 1)
-    most = freedom + STANDARD_ERRORS * math.sqrt(2 * freedom)
-    return most * (1 / tickets + 1 / other_tickets) / (8 * math.log(2))
+def chance_divergence(one: Mapping[str, int], other: Mapping[str, int]) -> float:
+    """The most divergence, bits, that two samples of these sizes show if both are of one mix.
+
+    Args:
+        one: Tickets by name, one at least.
+        other: The same of the other sample. What both hold together is taken for the one mix.
+    """
+    import numpy as np
+
+    names = sorted(one.keys() | other.keys())
+    pooled = np.array([one.get(name, 0) + other.get(name, 0) for name in names], np.float64)
+    shares = pooled / pooled.sum()
+    dice = np.random.default_rng(SEED)
+    drawn = [
+        dice.multinomial(size, shares, SAMPLES) / size
+        for size in (sum(one.values()), sum(other.values()))
+    ]
+    p, q = drawn
+    entropies = [-np.sum(x * np.log2(np.where(x > 0, x, 1)), axis=1) for x in ((p + q) / 2, p, q)]
+    found = entropies[0] - (entropies[1] + entropies[2]) / 2
+    return float(found.mean() + STANDARD_ERRORS * found.std())
 
 
 def _mix(reference: Traffic, live: Traffic, settings: DetectSettings) -> Comparison:
@@ -89,10 +106,7 @@ def _mix(reference: Traffic, live: Traffic, settings: DetectSettings) -> Compari
     return Comparison(
         "intent mix",
         divergence(before, shares),
-        max(
-            settings.mix_divergence,
-            chance_divergence(len(names), reference.in_scope, live.in_scope),
-        ),
+        max(settings.mix_divergence, chance_divergence(reference.intents, live.intents)),
         f"{grown} grew most, from {before.get(grown, 0):.1%} to {shares.get(grown, 0):.1%} of "
         f"{live.in_scope:,} live tickets",
     )

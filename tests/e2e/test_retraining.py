@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from components.registry import CHAMPION, ModelRegistry
 from tests.components.training import tiny
@@ -26,6 +27,21 @@ VERSION = {
     },
 }
 NEW_INTENT = "can i trade my {} in {}"
+# What the models are worth is not asked here, only when they are trained and what is recorded.
+ONCE = {"ranks": 1, "batch_size": 8, "epochs": 1}
+CUT = {"ranks": 1, "recovery_epochs": 0, "vocabulary": 0, "multiple": 8}
+PROFILE = {
+    "description": "Trained as little as can be.",
+    "settings": {
+        "finetune": {**ONCE, "learning_rate": 0.01, "freeze_embeddings": False},
+        "prune": CUT,
+        "prune_small": CUT,
+        "distill": {**ONCE, "layers": 0.5, "multiple": 8},
+        "distill_pruned": ONCE,
+        "evaluate": {"latency_repeats": 5, "resamples": 100},
+        "select": {"resamples": 100, "budget_points": 100.0},
+    },
+}
 
 
 @pytest.fixture(scope="module")
@@ -39,14 +55,14 @@ def out(site: Path) -> Iterator[Path]:
     ends = {"start": {"label": "Policy", "id": "PO_RETURN"}}
     ends |= {"end": {"label": "PolicyVersion", "id": "PO_RETURN@1"}}
     (graph / "relationships.jsonl").write_text(json.dumps(edge | ends) + "\n", encoding="utf-8")
-    data = site / "retrained" / "graph"
+    (site / "once.yaml").write_text(yaml.safe_dump(PROFILE), encoding="utf-8")
     yield site / "retrained"
-    deskgraph("graph", "stop", "--data", data)
+    deskgraph("graph", "stop", "--data", site / "retrained" / "graph")
 
 
 def retrain(site: Path, out: Path) -> str:
     done = deskgraph(
-        "run", "--pipeline", "retraining", "--profile", site / "tiny.yaml",
+        "run", "--pipeline", "retraining", "--profile", site / "once.yaml",
         "--base-model", site / "encoder", "--tickets", site / "tickets.jsonl",
         "--graph", site / "company", "--out", out,
     )  # fmt: skip
