@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from components.detect_change.detecting import Check, Detection
+from components.markdown import cell
 
 ORDER = ("changed", "not judged", "same")
 
@@ -12,7 +13,7 @@ def findings_page(found: Detection) -> str:
     against = f"version {found.champion}" if found.champion else "no champion"
     verdict = "something changed: a training follows" if found.changed else "nothing changed"
     rows = sorted(found.checks, key=lambda check: ORDER.index(check.outcome))
-    stamps = [f"| `{_cell(tag)}` | `{_cell(value)}` |" for tag, value in found.stamps.items()]
+    stamps = [f"| `{cell(tag)}` | `{cell(value)}` |" for tag, value in found.stamps.items()]
     return "\n".join(
         [
             f"# {found.model_name}: {verdict}",
@@ -35,11 +36,4 @@ def findings_page(found: Detection) -> str:
 
 def _row(check: Check) -> str:
     mark = f"**{check.outcome}**" if check.outcome == "changed" else check.outcome
-    return f"| {check.what} | {mark} | {_cell(check.said)} |"
-
-
-def _cell(text: str) -> str:
-    """Keeps a name from the tickets from breaking out of its cell, or into markup."""
-    for mark in "\\|`<>[]*":
-        text = text.replace(mark, f"&#{ord(mark)};")
-    return " ".join(text.split())
+    return f"| {check.what} | {mark} | {cell(check.said)} |"

@@ -11,7 +11,7 @@ from components.registry import champion_location
 from serving.manifest import file_sha256
 
 CODE_PACKAGES = ("kg_schema", "serving", "components")
-CODE_SUFFIXES = (".py", ".yaml", ".cypher", ".sql", ".html")
+CODE_SUFFIXES = (".py", ".yaml", ".cypher", ".sql", ".html", ".md")
 
 
 @dataclass(frozen=True)
