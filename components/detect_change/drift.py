@@ -88,11 +88,10 @@ def chance_divergence(one: Mapping[str, int], other: Mapping[str, int]) -> float
     pooled = np.array([one.get(name, 0) + other.get(name, 0) for name in names], np.float64)
     shares = pooled / pooled.sum()
     dice = np.random.default_rng(SEED)
-    drawn = [
+    p, q = (
         dice.multinomial(size, shares, SAMPLES) / size
         for size in (sum(one.values()), sum(other.values()))
-    ]
-    p, q = drawn
+    )
     entropies = [-np.sum(x * np.log2(np.where(x > 0, x, 1)), axis=1) for x in ((p + q) / 2, p, q)]
     found = entropies[0] - (entropies[1] + entropies[2]) / 2
     return float(found.mean() + STANDARD_ERRORS * found.std())

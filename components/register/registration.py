@@ -84,7 +84,7 @@ def register_model(
     digest = content_sha256(manifest)
     registry = ModelRegistry(tracking_uri)
     known = _find(registry, name, digest)
-    texts = {name: localise(place).read_text("utf-8") for name, place in (cards or {}).items()}
+    texts = {file: localise(place).read_text("utf-8") for file, place in (cards or {}).items()}
     version = known or _add(
         registry,
         name,
