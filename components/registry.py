@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 CHAMPION = "champion"
 PREVIOUS = "previous"
 CONTENT_TAG = "content_sha256"
+STAMP_SUFFIX = "_stamp"
+"""Ends a tag that stands for the one without it, since a retraining found no better candidate."""
 ARTIFACT_FOLDER = "artifacts"
 MODEL_FOLDER = "model"
 SQLITE = "sqlite:///"
@@ -179,6 +181,21 @@ class ModelRegistry:
             self.client.set_registered_model_alias(name, CHAMPION, version)
         logger.info("%s: version %s is champion, was %s", name, version, champion or "none")
 
+    def note(self, name: str, version: str, key: str, value: str) -> None:
+        """Writes a tag of a version."""
+        with self.errors():
+            self.client.set_model_version_tag(name, version, key, value)
+
+    def artifact(self, version: RegisteredVersion, path: str) -> str:
+        """Returns the location of a file that was registered with a version.
+
+        Raises:
+            RegistryError: The version's run is gone.
+        """
+        with self.errors():
+            run = self.client.get_run(version.run_id)
+        return f"{plain_location(run.info.artifact_uri).rstrip('/')}/{path}"
+
     def _aliases(self, name: str) -> dict[str, str]:
         from mlflow.exceptions import MlflowException
 
@@ -189,6 +206,21 @@ class ModelRegistry:
                 return {}
             raise RegistryError(str(error.message), where=self.tracking_uri) from error
         return {alias: str(version) for alias, version in aliases.items()}
+
+
+def recorded(version: RegisteredVersion, tag: str) -> str:
+    """Returns what a version stands on: what it was last stamped with, else registered with.
+
+    Args:
+        version: The version.
+        tag: `graph`, `tickets` or `intents`.
+    """
+    return version.tags.get(f"{tag}{STAMP_SUFFIX}") or version.tags.get(tag, "")
+
+
+def recorded_fingerprint(version: RegisteredVersion) -> str:
+    """Returns the fingerprint of the policies a version stands on; empty where it had no graph."""
+    return recorded(version, "graph")
 
 
 def champion_location(tracking_uri: str, name: str) -> str | None:

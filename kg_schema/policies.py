@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 
-from kg_schema.client import GraphClient
+from kg_schema.client import GraphClient, GraphSettings
 
 FINGERPRINT_TEMPLATE = "policy_fingerprint"
 FINGERPRINT_DEADLINE_S = 30.0
@@ -43,6 +45,24 @@ async def fingerprint(
     day = (as_of or today()).isoformat()
     rows = await client.raw_rows(FINGERPRINT_TEMPLATE, {"as_of": day}, deadline_s=deadline_s)
     return digest(rows)
+
+
+def read_fingerprint(settings: GraphSettings) -> str:
+    """`fingerprint` as of today, for callers that are not async.
+
+    Raises:
+        GraphUnavailable: The graph cannot be reached.
+        GraphTimeout: The deadline passed.
+        GraphQueryError: The graph refuses the read.
+    """
+
+    async def read() -> str:
+        async with GraphClient(settings) as client:
+            return await fingerprint(client)
+
+    # In a thread of its own: a notebook that calls this has an event loop running already.
+    with ThreadPoolExecutor(max_workers=1) as executor:
+        return executor.submit(lambda: asyncio.run(read())).result()
 
 
 def digest(rows: Iterable[Mapping[str, object]]) -> str:

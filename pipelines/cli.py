@@ -101,8 +101,9 @@ def _command(
 
 
 def _add_run(commands: Subparsers) -> None:
-    parser = _command(commands, "run", "Run the training pipeline on this machine", "run", "train")
+    parser = _command(commands, "run", "Run a pipeline on this machine", "run", "train")
     add = parser.add_argument
+    add("--pipeline", default="training", metavar="NAME", help="training (the default), retraining")
     add(
         "--profile",
         default="local",
@@ -119,6 +120,12 @@ def _add_run(commands: Subparsers) -> None:
     add("--task", choices=("intent", "answer"), default="intent", help="what the model learns")
     add("--base-model", metavar="WHERE", help="a path, s3://…, a Hub id, or minilm (the default)")
     add("--model-name", default="", metavar="NAME", help="name in the registry")
+    add(
+        "--traffic",
+        default="",
+        metavar="URL",
+        help="/metrics of what serves, for retraining; several by commas",
+    )
     add("--fresh", action="store_true", help="run every step, whatever earlier runs finished")
     add("--ask", default="", metavar="TEXT", help="a ticket to answer through the served winner")
 

@@ -24,10 +24,10 @@ def say(text: str = "") -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Runs the training pipeline here, prints what came of it, and answers one ticket."""
+    """Runs a pipeline here, prints what came of it, and answers one ticket."""
     from pipelines.local import LocalRun, run_locally
     from pipelines.placement import load_profile
-    from pipelines.summary import summarise
+    from pipelines.summary import summarise, summarise_retraining
     from pipelines.workspace import Workspace
 
     own = arguments.tickets is not None
@@ -40,10 +40,14 @@ def run(arguments: argparse.Namespace) -> int:
     }
     if arguments.base_model:
         parameters["base_model"] = arguments.base_model
+    retraining = arguments.pipeline == "retraining"
+    if retraining:
+        parameters["traffic"] = arguments.traffic
     # The samples' graph says nothing about anybody else's tickets.
     job = LocalRun(
         profile=load_profile(arguments.profile),
         tickets=arguments.tickets or "samples:tickets",
+        pipeline=arguments.pipeline,
         test_tickets=arguments.test_tickets,
         unlabelled=arguments.unlabelled,
         graph=_chosen(arguments.graph, "" if own else "samples:graph"),
@@ -51,7 +55,11 @@ def run(arguments: argparse.Namespace) -> int:
         parameters=parameters,
         fresh=arguments.fresh,
     )
-    with run_locally(job, Workspace(arguments.out)) as result:
+    workspace = Workspace(arguments.out)
+    with run_locally(job, workspace) as result:
+        if retraining:
+            there = summarise_retraining(result, workspace.tracking_uri, arguments.ask, say)
+            return 0 if there else 1
         summarise(result, arguments.out, arguments.ask, say)
         return 0 if result.outputs["gate"] == "true" else 1
 

@@ -45,6 +45,7 @@ class LocalRun:
     Args:
         profile: Settings and defaults.
         tickets: Location of the tickets.
+        pipeline: Name of the pipeline, one of `pipelines.packages.PIPELINES`.
         test_tickets: Location of separate test tickets; empty for none.
         unlabelled: Location of tickets without labels; empty for none.
         graph: Location of the graph's files; empty for none.
@@ -55,6 +56,7 @@ class LocalRun:
 
     profile: Profile
     tickets: str
+    pipeline: str = "training"
     test_tickets: str = ""
     unlabelled: str = ""
     graph: str = ""
@@ -70,14 +72,14 @@ class LocalResult:
     Args:
         outputs: The pipeline's outputs: paths of artifacts, parameters as they are.
         deployment: What the supervisor serves now; empty where nothing was deployed.
-        report: The report's path.
+        report: The report's path; None where the pipeline makes none.
         seconds: Wall time.
         cached: Steps that were kept from an earlier run.
     """
 
-    outputs: Mapping[str, str]
+    outputs: Mapping[str, Any]
     deployment: Mapping[str, Any]
-    report: Path
+    report: Path | None
     seconds: float
     cached: tuple[str, ...]
 
@@ -113,7 +115,7 @@ def run_locally(run: LocalRun, workspace: Workspace) -> Iterator[LocalResult]:
             workspace.forget()
         workspace.sweep()
         package = workspace.out / "pipeline.yaml"
-        compile_package("training", run.profile, package)
+        compile_package(run.pipeline, run.profile, package)
         parameters: dict[str, Any] = {
             **run.parameters,
             "tickets": run.tickets,
@@ -131,11 +133,11 @@ def run_locally(run: LocalRun, workspace: Workspace) -> Iterator[LocalResult]:
         stack.enter_context(environment(supervisor.environment()))
         parameters["deploy_target"] = supervisor.url
         outputs, cached = _execute(package, parameters, run, workspace)
-        report = _publish_report(Path(outputs["report"]), workspace)
+        made = outputs.get("report")
         yield LocalResult(
             outputs=outputs,
             deployment=supervisor.current() or {},
-            report=report,
+            report=_publish_report(Path(made), workspace) if made else None,
             seconds=time.monotonic() - started,
             cached=cached,
         )
@@ -167,7 +169,7 @@ def _check_parameters(run: LocalRun) -> None:
 
 def _execute(
     package: Path, parameters: dict[str, Any], run: LocalRun, workspace: Workspace
-) -> tuple[dict[str, str], tuple[str, ...]]:
+) -> tuple[dict[str, Any], tuple[str, ...]]:
     job = workspace.out / ".job.json"
     outputs = workspace.out / OUTPUTS
     outputs.unlink(missing_ok=True)

@@ -19,6 +19,7 @@ KFP_NAMESPACE = "kubeflow"
 # Module and builder by name; a builder takes a profile and returns a kfp pipeline.
 PIPELINES = {
     "training": ("pipelines.training", "build_training"),
+    "retraining": ("pipelines.retraining", "build_retraining"),
 }
 
 

@@ -46,17 +46,62 @@ def summarise(result: LocalResult, out: Path, question: str, write: Write) -> No
     )
     for line in graph_lines(answers):
         write(line)
-    served = result.deployment
-    if served:
-        write(f"registered  {served['name']} version {served['version']}, alias champion")
-        if question:
-            write(f"served      {served['url']} (KServe V1 and V2; gRPC {served['grpc_url']})")
-            write("")
-            write(f"> {question}")
-            for line in answer_lines(ask_served(str(served["url"]), question)):
-                write(line)
-            write("")
+    _served(result, question, write)
     write(f"report      {out / 'report' / 'index.html'}")
+    _took(result, write)
+
+
+def summarise_retraining(
+    result: LocalResult, tracking_uri: str, question: str, write: Write
+) -> bool:
+    """Writes what a person wants to know after a retraining.
+
+    Args:
+        result: The run; what it deployed still answers.
+        tracking_uri: The registry's.
+        question: A ticket to send to a version that was promoted; empty sends none.
+        write: Takes one line.
+
+    Returns:
+        Whether there is a champion now.
+
+    Raises:
+        DeskGraphError: What was served did not answer.
+    """
+    from components.registry import CHAMPION, ModelRegistry
+
+    name, reasons = result.outputs["model_name"], result.outputs["reasons"]
+    champion = ModelRegistry(tracking_uri).with_alias(name, CHAMPION)
+    for reason in reasons:
+        write(f"changed     {reason}")
+    if champion is None:
+        write(f"refused     {name} has no champion still: the gate let nothing through")
+    elif reasons:
+        write(f"champion    {name} version {champion.version}, {champion.tags.get('reason', '')}")
+        _served(result, question, write)
+    else:
+        write("unchanged   nothing changed: nothing was trained")
+        write(f"champion    {name} version {champion.version}")
+    write(f"findings    {result.outputs['findings']}")
+    _took(result, write)
+    return champion is not None
+
+
+def _served(result: LocalResult, question: str, write: Write) -> None:
+    served = result.deployment
+    if not served:
+        return
+    write(f"registered  {served['name']} version {served['version']}, alias champion")
+    if question:
+        write(f"served      {served['url']} (KServe V1 and V2; gRPC {served['grpc_url']})")
+        write("")
+        write(f"> {question}")
+        for line in answer_lines(ask_served(str(served["url"]), question)):
+            write(line)
+        write("")
+
+
+def _took(result: LocalResult, write: Write) -> None:
     kept = f", {len(result.cached)} steps kept from an earlier run" if result.cached else ""
     write(f"took        {format_duration(result.seconds)}{kept}")
 

@@ -270,6 +270,8 @@ def build_training(profile: Profile) -> Any:
                 register(
                     model=chosen.outputs["winner"],
                     selection=chosen.outputs["selection"],
+                    model_card=written.outputs["model_card"],
+                    data_card=written.outputs["data_card"],
                     name=seen.outputs["model_name"],
                     tracking_uri=tracking_uri,
                     code=code,

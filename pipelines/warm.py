@@ -27,7 +27,7 @@ PRELOADED = (
     "components.export.exporting",
     "components.slicing.cutting",
 )
-LIGHT = frozenset({"fingerprint", "no_graph", "shard"})
+LIGHT = frozenset({"detect_change", "fingerprint", "no_graph", "shard"})
 """Functions of the steps that come first and import little: they run while the server imports."""
 RUNTIME = "_KFP_RUNTIME"
 """Tells kfp that it runs a step, so that it leaves out what compiles pipelines."""

@@ -15,7 +15,7 @@ from serving.contracts import Answer, Ticket
 from serving.manifest import ManifestError
 from serving.principal import Principal
 from serving.settings import ServerSettings
-from serving.telemetry import record_answer
+from serving.telemetry import record_answer, record_intent
 
 
 class Answerer(Protocol):
@@ -38,6 +38,7 @@ class TicketAnswerer:
         """Answers anonymously: a request's body is no proof of who sends it."""
         answer = await self._assistant.answer(ticket, Principal.anonymous())
         record_answer(answer, request_id)
+        record_intent(self._assistant.seen_intent(answer))
         return answer
 
     async def close(self) -> None:

@@ -30,11 +30,12 @@ from serving.contracts import (
     EntityLink,
     IntentPrediction,
     Recommendation,
+    ScoredIntent,
     Ticket,
     Versions,
 )
 from serving.dates import resolve_period
-from serving.decision import counts, decide, problem_type_of
+from serving.decision import counts, decide, problem_type_of, seen_intent
 from serving.embedding import SentenceEncoder
 from serving.facts import FactSet
 from serving.intent import IntentModel
@@ -184,6 +185,11 @@ class Assistant:
             Overloaded: Too many tickets wait.
         """
         return await self._batcher.submit(text)
+
+    def seen_intent(self, answer: Answer) -> ScoredIntent:
+        """What the intent model alone saw in an answer's ticket; see `decision.seen_intent`."""
+        threshold = self._classifier.out_of_scope_threshold
+        return seen_intent(answer.intent, threshold, self._plans)
 
     async def answer(self, ticket: Ticket, principal: Principal) -> Answer:
         """Answers a ticket for whoever asks.

@@ -8,6 +8,8 @@ from serving.contracts import EntityLink, IntentPrediction, ProblemType, ScoredI
 from serving.plans import Plan, Plans
 
 SURE = 0.6
+OUT_OF_SCOPE = "out_of_scope"
+"""What a ticket is counted as that no intent is meant by, whatever a data set calls it."""
 SPECIFIC_LABELS = ("ErrorCode", "Promotion", "Order", "Accessory", "Product")
 UNWANTED_FACTOR = 0.3
 UNSATISFIED_FACTOR = 0.2
@@ -32,6 +34,24 @@ def decide(
     best = max(scored, key=lambda item: item.confidence * plausibility(item.label, links, plans))
     rest = tuple(item for item in scored if item.label != best.label)
     return IntentPrediction(label=best.label, confidence=best.confidence, alternatives=rest)
+
+
+def seen_intent(prediction: IntentPrediction, threshold: float, plans: Plans) -> ScoredIntent:
+    """What the classifier alone saw: its likeliest intent, or out of scope.
+
+    Args:
+        prediction: As predicted, or as `decide` re-ordered it.
+        threshold: A confidence below it means that no intent is meant.
+        plans: What names the intents that nothing here answers.
+
+    Returns:
+        The intent with its confidence; its label is OUT_OF_SCOPE where it is one of the plans' or
+        unsure.
+    """
+    likeliest = max((prediction, *prediction.alternatives), key=lambda each: each.confidence)
+    outside = likeliest.confidence < threshold or likeliest.label in plans.out_of_scope
+    label = OUT_OF_SCOPE if outside else likeliest.label
+    return ScoredIntent(label=label, confidence=likeliest.confidence)
 
 
 def plausibility(label: str, links: Mapping[str, Sequence[EntityLink]], plans: Plans) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from serving.contracts import Answer
+from serving.contracts import Answer, ScoredIntent
 
 _LOG = logging.getLogger(__name__)
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -24,6 +24,14 @@ ANSWERS = Counter(
 )
 DEGRADED = Counter("deskgraph_degraded", "Answers that lacked a part of the system", ["part"])
 REJECTED = Counter("deskgraph_rejected", "Requests refused, by reason", ["reason"])
+INTENTS = Counter(
+    "deskgraph_intents", "Tickets by the intent the model saw, out_of_scope where none", ["intent"]
+)
+INTENT_CONFIDENCE = Histogram(
+    "deskgraph_intent_confidence",
+    "Confidence of the likeliest intent",
+    buckets=tuple(step / 20 for step in range(1, 21)),
+)
 GENERATED_TOKENS = Counter("deskgraph_generated_tokens", "Tokens written by the answer model")
 IN_PROGRESS = Gauge("deskgraph_requests_in_progress", "Requests read and not yet answered")
 READY = Gauge("deskgraph_ready", "1 while the model is verified, loaded and not draining")
@@ -92,6 +100,12 @@ def record_answer(answer: Answer, request_id: str) -> None:
             }
         },
     )
+
+
+def record_intent(seen: ScoredIntent) -> None:
+    """Counts what the model saw: a label of its own or out_of_scope, so the set is bounded."""
+    INTENTS.labels(seen.label).inc()
+    INTENT_CONFIDENCE.observe(seen.confidence)
 
 
 def record_generation(tokens: int, milliseconds: float, request_id: str) -> None:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from components.digests import default_model_name, digest_locations, digest_text
 from components.registry import champion_location
-from components.storage import localise
 from serving.manifest import file_sha256
 
 CODE_PACKAGES = ("kg_schema", "serving", "components")
-CODE_SUFFIXES = (".py", ".yaml", ".cypher", ".sql", ".html")
+CODE_SUFFIXES = (".py", ".yaml", ".cypher", ".sql", ".html", ".md")
 
 
 @dataclass(frozen=True)
@@ -77,34 +75,6 @@ def fingerprint_inputs(
     )
 
 
-def default_model_name(tickets: str, task: str) -> str:
-    """Names a model after its data set: another company's tickets give another name.
-
-    >>> default_model_name("samples:tickets", "intent")
-    'deskgraph-intent-samples-tickets'
-    """
-    readable = re.sub(r"[^a-z0-9]+", "-", Path(tickets).stem.lower()).strip("-") or "tickets"
-    if tickets.startswith("samples:"):
-        return f"deskgraph-{task}-{readable}"
-    absolute = tickets if "://" in tickets else str(Path(tickets).resolve())
-    return f"deskgraph-{task}-{readable}-{hashlib.sha256(absolute.encode()).hexdigest()[:6]}"
-
-
-def digest_locations(*locations: str) -> str:
-    """Digests the files below some locations; empty names are passed over."""
-    lines = []
-    for number, location in enumerate(locations):
-        if not location:
-            continue
-        root = localise(location)
-        paths = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file())
-        # A lone file's own name does not matter; inside a folder it tells nodes from gold.
-        lines += [
-            f"{number}\t{path.relative_to(root).as_posix()}\t{file_sha256(path)}" for path in paths
-        ]
-    return _short("\n".join(lines)) if lines else ""
-
-
 def digest_code() -> str:
     """Digests the code of the floors that stages run."""
     lines = []
@@ -115,8 +85,4 @@ def digest_code() -> str:
             for path in sorted(root.rglob("*"))
             if path.suffix in CODE_SUFFIXES
         ]
-    return _short("\n".join(lines))
-
-
-def _short(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return digest_text("\n".join(lines))

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from components.base_model import MINILM, find_base
 from components.load_graph.encoder import encoder_id, open_encoder
 from components.storage import localise, output_file
-from kg_schema.client import GraphClient, GraphSettings
+from kg_schema.client import GraphSettings
 from kg_schema.embeddings import embed_nodes
 from kg_schema.errors import InputError
 from kg_schema.load import LoadReport, load_graph_files
 from kg_schema.migrate import migrate
 from kg_schema.ontology import Ontology, load_ontology
-from kg_schema.policies import fingerprint
+from kg_schema.policies import read_fingerprint
 from kg_schema.writer import GraphWriter
 
 ONTOLOGY_FILE = "ontology.yaml"
@@ -80,7 +78,7 @@ def load_graph(graph: str, graph_uri: str, out: str, encoder: str = MINILM) -> G
             migrated = migrate(writer, ontology)
         report = load_graph_files(files, settings, source_id=source_name(graph), ontology=ontology)
         model, embedded = _embed(settings, ontology, encoder)
-        done = GraphLoad(report, migrated.applied, _fingerprint(settings), model, embedded)
+        done = GraphLoad(report, migrated.applied, read_fingerprint(settings), model, embedded)
         report_path.write_text(json.dumps(done.as_json(), indent=2) + "\n", encoding="utf-8")
     logger.info(
         "%s: %d nodes at %.0f/s, %d relationships at %.0f/s, %d written, %d quarantined",
@@ -112,13 +110,3 @@ def source_name(location: str) -> str:
     """The source id of a location: its last part, so that a moved folder is the same source."""
     last = location.rstrip("/").rsplit("/", 1)[-1]
     return last.replace(",", "_")[:100] or "graph"
-
-
-def _fingerprint(settings: GraphSettings) -> str:
-    async def read() -> str:
-        async with GraphClient(settings) as client:
-            return await fingerprint(client)
-
-    # In a thread of its own: a notebook that calls this has an event loop running already.
-    with ThreadPoolExecutor(max_workers=1) as executor:
-        return executor.submit(lambda: asyncio.run(read())).result()

@@ -11,6 +11,8 @@ from components.image import TRAIN_IMAGE
 def register(
     model: dsl.Input[dsl.Model],
     selection: dsl.Input[dsl.Artifact],
+    model_card: dsl.Input[dsl.Markdown],
+    data_card: dsl.Input[dsl.Markdown],
     name: str,
     tracking_uri: str,
     code: str,
@@ -23,5 +25,6 @@ def register(
 
     with reported():
         lineage = {"code": code, "tickets": tickets, "graph": graph_fingerprint}
-        done = register_model(model.path, selection.path, tracking_uri, name, lineage)
+        cards = {"model_card.md": model_card.path, "data_card.md": data_card.path}
+        done = register_model(model.path, selection.path, tracking_uri, name, lineage, cards=cards)
         return (done.version, done.location)

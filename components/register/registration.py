@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.digests import digest_labels
 from components.model_dir import read_compression
 from components.registry import (
     CONTENT_TAG,
@@ -48,7 +49,13 @@ class Registration:
 
 
 def register_model(
-    model: str, selection: str, tracking_uri: str, name: str, lineage: Mapping[str, str]
+    model: str,
+    selection: str,
+    tracking_uri: str,
+    name: str,
+    lineage: Mapping[str, str],
+    *,
+    cards: Mapping[str, str] | None = None,
 ) -> Registration:
     """Makes a model directory the champion of its name.
 
@@ -64,6 +71,7 @@ def register_model(
         name: The registered model's name.
         lineage: Digests of code, tickets and graph, and whatever else tells where it comes from;
             empty values are left out.
+        cards: Locations of further texts to keep beside the model, by file name.
 
     Raises:
         InputError: A location holds nothing, or the directory holds a pickle.
@@ -76,12 +84,14 @@ def register_model(
     digest = content_sha256(manifest)
     registry = ModelRegistry(tracking_uri)
     known = _find(registry, name, digest)
+    texts = {file: localise(place).read_text("utf-8") for file, place in (cards or {}).items()}
     version = known or _add(
         registry,
         name,
         directory,
         localise(selection),
         {CONTENT_TAG: digest, **_tags(directory, manifest, lineage)},
+        texts,
     )
     registry.promote(name, version.version)
     return Registration(name, version.version, version.location, digest, known is None)
@@ -103,7 +113,12 @@ def _find(registry: ModelRegistry, name: str, digest: str) -> RegisteredVersion 
 
 
 def _add(
-    registry: ModelRegistry, name: str, directory: Path, selection: Path, tags: dict[str, str]
+    registry: ModelRegistry,
+    name: str,
+    directory: Path,
+    selection: Path,
+    tags: dict[str, str],
+    texts: Mapping[str, str],
 ) -> RegisteredVersion:
     client = registry.client
     experiment = registry.experiment(name)
@@ -119,6 +134,8 @@ def _add(
             client.log_artifacts(run_id, str(selection), "selection")
         else:
             client.log_artifact(run_id, str(selection), "selection")
+        for file, text in texts.items():
+            client.log_text(run_id, text, file)
         source = f"{run.info.artifact_uri}/{MODEL_FOLDER}"
         copied = Path(plain_location(source))
         if copied.is_absolute():
@@ -146,7 +163,8 @@ def _tags(
     numbers = _scalars(manifest.get("parameters", {}), "parameters.")
     compression = _scalars(read_compression(directory), "compression.")
     tags = {**told, **numbers, **compression, **lineage}
-    tags["labels"] = len(manifest.get("labels", []))
+    labels = manifest.get("labels", [])
+    tags |= {"labels": len(labels), "intents": digest_labels(labels)}
     return {key: str(value)[:_MAX_TAG] for key, value in tags.items() if value not in ("", None)}
 
 

@@ -1,4 +1,4 @@
-"""The report step: one page a person can read, from what was measured."""
+"""The report step: what a person can read of a run, from what was measured."""
 
 from kfp import dsl
 
@@ -13,10 +13,15 @@ def report(
     shards: dsl.Input[dsl.Dataset],
     code: str,
     html: dsl.Output[dsl.HTML],
+    model_card: dsl.Output[dsl.Markdown],
+    data_card: dsl.Output[dsl.Markdown],
 ) -> None:
-    """Writes one self-contained HTML file; `code` only keys the cache."""
+    """Writes one self-contained HTML file and two cards; `code` only keys the cache."""
+    from components.report.cards import write_cards
     from components.report.page import write_report
     from components.stage import reported
 
     with reported():
-        write_report(evaluation.path, selection.path, answers.path, shards.path, html.path)
+        parts = (evaluation.path, selection.path, answers.path, shards.path)
+        write_report(*parts, html.path)
+        write_cards(*parts, model_card.path, data_card.path)

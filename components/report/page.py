@@ -45,15 +45,26 @@ def write_report(evaluation: str, selection: str, answers: str, shards: str, out
         InputError: The selection is not of this evaluation, or a location cannot be used.
         ManifestError: A directory is not whole.
     """
-    measured = _read(localise(evaluation), "evaluation")
-    selected = _read(localise(selection), "selection")
-    answered = _read(localise(answers), "answers")
-    if selected["test"].keys() != measured["candidates"].keys():
-        raise InputError("the selection is of another evaluation", where=selection)
-    page = _render(measured, selected, answered, read_manifest(localise(shards)))
+    page = _render(*read_parts(evaluation, selection, answers), read_manifest(localise(shards)))
     with output_file(out) as path:
         path.write_text(page, encoding="utf-8")
     logger.info("report: %s", out)
+
+
+def read_parts(
+    evaluation: str, selection: str, answers: str
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Returns what was measured, what was selected, and how it answers.
+
+    Raises:
+        InputError: The selection is not of this evaluation, or a location cannot be used.
+        ManifestError: A directory is not whole.
+    """
+    measured = _read(localise(evaluation), "evaluation")
+    selected = _read(localise(selection), "selection")
+    if selected["test"].keys() != measured["candidates"].keys():
+        raise InputError("the selection is of another evaluation", where=selection)
+    return measured, selected, _read(localise(answers), "answers")
 
 
 def _read(folder: Path, kind: str) -> dict[str, Any]:

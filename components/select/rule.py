@@ -19,12 +19,14 @@ class Contender:
         champion_loss_points: Accuracy lost against the champion on the labels both know; None
             where there is no champion or no label in common.
         accuracy: Share that was right on the validation split.
+        new_labels: Intents that the champion does not know.
     """
 
     latency_ms: float
     loss_points: Interval
     champion_loss_points: Interval | None
     accuracy: float
+    new_labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -32,15 +34,18 @@ class Budget:
     """What may be lost.
 
     Attributes:
-        points: Most points lost against the teacher; the upper 95% bound may be twice that.
+        points: Most points lost against the teacher; the upper 95% bound may be twice that. Against
+            the champion too, for a candidate that knows an intent which the champion does not.
         champion_points: Most points lost against the champion, and only where zero lies within
             the interval: a difference the rows cannot tell from none.
         min_accuracy: Least accuracy that is let through.
+        replace_equal: Whether a candidate that is no better than the champion is let through.
     """
 
     points: float
     champion_points: float
     min_accuracy: float
+    replace_equal: bool = True
 
 
 @dataclass(frozen=True)
@@ -66,22 +71,25 @@ def choose(contenders: Mapping[str, Contender], budget: Budget) -> Choice:
     within = [name for name in order if not _over_budget(name, contenders[name], budget)]
     passing = [name for name in within if not _refused(contenders[name], budget)]
     winner = passing[0] if passing else within[0]
+    against = _refused(contenders[winner], budget) or _not_better(contenders[winner], budget)
     verdicts = {}
     for name in order:
-        against = _over_budget(name, contenders[name], budget) or _refused(contenders[name], budget)
-        if name == winner and passing:
-            verdicts[name] = "chosen: the cheapest that passes"
+        if name == winner:
+            verdicts[name] = against or "chosen: the cheapest that passes"
         else:
-            verdicts[name] = against or "passes, at a higher latency"
-    reason = _reason(winner, contenders[winner], budget, passed=bool(passing))
-    return Choice(winner, bool(passing), reason, verdicts)
+            refused = _refused(contenders[name], budget)
+            over = _over_budget(name, contenders[name], budget)
+            verdicts[name] = over or refused or "passes, at a higher latency"
+    reason = _reason(winner, contenders[winner], against, budget)
+    return Choice(winner, not against, reason, verdicts)
 
 
 def _over_budget(name: str, contender: Contender, budget: Budget) -> str:
     """Says why a candidate loses too much against the teacher; empty if it does not."""
-    loss = contender.loss_points
-    if name == TEACHER:
-        return ""
+    return "" if name == TEACHER else _over(contender.loss_points, budget)
+
+
+def _over(loss: Interval, budget: Budget) -> str:
     if loss.value > budget.points:
         return f"loses {loss.value:.2f} points, more than {budget.points:g}"
     if loss.high > 2 * budget.points:
@@ -96,6 +104,9 @@ def _refused(contender: Contender, budget: Budget) -> str:
     loss = contender.champion_loss_points
     if loss is None:
         return ""
+    if contender.new_labels:
+        over = _over(loss, budget)
+        return f"{over}, on the champion's intents" if over else ""
     if loss.value > budget.champion_points:
         return f"loses {loss.value:.2f} points against the champion"
     if loss.value > 0 and loss.low > 0:
@@ -103,14 +114,26 @@ def _refused(contender: Contender, budget: Budget) -> str:
     return ""
 
 
-def _reason(name: str, contender: Contender, budget: Budget, *, passed: bool) -> str:
-    if not passed:
-        return f"no candidate passes; {name.replace('_', ' + ')} {_refused(contender, budget)}"
+def _not_better(contender: Contender, budget: Budget) -> str:
+    """Says why what is served may as well stay; empty if it should not, or is not asked to."""
+    loss = contender.champion_loss_points
+    if budget.replace_equal or loss is None or contender.new_labels or loss.value < 0:
+        return ""
+    return "is no better than the champion"
+
+
+def _reason(name: str, contender: Contender, against: str, budget: Budget) -> str:
+    shown = name.replace("_", " + ")
+    if against:
+        return f"no candidate passes; {shown} {against}"
+    new = ", ".join(contender.new_labels)
+    more = f"; knows what the champion does not: {new}" if new else ""
     if name == TEACHER:
-        return f"no smaller candidate loses as little as the budget of {budget.points:g} allows"
+        least = f"{budget.points:g}"
+        return f"no smaller candidate loses as little as the budget of {least} allows{more}"
     loss = contender.loss_points
     return (
-        f"{name.replace('_', ' + ')} is the cheapest within the budget: "
+        f"{shown} is the cheapest within the budget: "
         f"{contender.latency_ms:.2f} ms a ticket, "
-        f"{loss.value:.2f} points lost (95% {loss.low:.2f} to {loss.high:.2f})"
+        f"{loss.value:.2f} points lost (95% {loss.low:.2f} to {loss.high:.2f}){more}"
     )

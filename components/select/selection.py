@@ -25,7 +25,9 @@ from components.scoring.statistics import RESAMPLES, Hits, Interval, hits, paire
 from components.select.rule import Budget, Choice, Contender, choose
 from components.shards import read_manifest
 from components.storage import localise, output_dir
+from components.traffic import Reference, seen_by_model
 from kg_schema.errors import InputError
+from serving.intent import SERVING_FILE
 from serving.manifest import content_sha256, verify_manifest, write_manifest
 
 SELECTION_KIND = "selection"
@@ -48,6 +50,8 @@ class SelectSettings:
             difference from none. More than 0 lets a small drop through at each retraining, and
             small drops add up.
         min_accuracy: Least validation accuracy, 0 to 1, that passes the gate.
+        replace_equal: Whether a candidate that is no better than the champion, on the intents
+            both know, may replace it. A retraining says no: what serves stays.
         seed: Of the bootstrap.
         resamples: Bootstrap resamples.
     """
@@ -56,6 +60,7 @@ class SelectSettings:
     budget_points: float = 1.0
     champion_points: float = 0.0
     min_accuracy: float = 0.0
+    replace_equal: bool = True
     seed: int = 17
     resamples: int = RESAMPLES
 
@@ -143,6 +148,7 @@ def select_candidate(
         "champion": _champion_json(champion, compared, choice),
     }
     with output_dir(out) as folder:
+        _reference(measured_dir, measured, folders[choice.winner], choice.winner).write(folder)
         text = json.dumps(round_floats(content), indent=1, ensure_ascii=False)
         (folder / SELECTION_NAME).write_text(text + "\n", encoding="utf-8")
         write_manifest(folder, SELECTION_KIND, winner=selected.winner, gate=selected.gate)
@@ -228,6 +234,22 @@ def _recorded(folder: Path, name: str) -> Hits:
     return hits(table["right"].to_pylist(), table["of"].to_pylist())
 
 
+def _reference(
+    measured_dir: Path, measured: Mapping[str, Any], winner: Path, name: str
+) -> Reference:
+    """Returns what the winner saw in the validation tickets, to compare live traffic with."""
+    import pyarrow.parquet as pq
+
+    if measured["task"] != "intent":
+        return Reference((), None)
+    serving = json.loads((winner / SERVING_FILE).read_text(encoding="utf-8"))
+    path = measured_dir / "predictions" / f"{name}.parquet"
+    table = pq.read_table(path, columns=["predicted", "confidence"])
+    seen = zip(table["predicted"].to_pylist(), table["confidence"].to_pylist(), strict=True)
+    threshold = float(serving["out_of_scope_threshold"])
+    return Reference(tuple(serving["labels"]), seen_by_model(seen, threshold))
+
+
 def _contenders(measured: Mapping[str, Any], compared: _Comparison | None) -> dict[str, Contender]:
     return {
         name: Contender(
@@ -235,13 +257,19 @@ def _contenders(measured: Mapping[str, Any], compared: _Comparison | None) -> di
             loss_points=Interval(**each["loss_points"]),
             champion_loss_points=compared.losses[name] if compared and compared.rows else None,
             accuracy=each["accuracy"]["value"],
+            new_labels=compared.new_labels if compared else (),
         )
         for name, each in measured["candidates"].items()
     }
 
 
 def _budget(settings: SelectSettings) -> Budget:
-    return Budget(settings.budget_points, settings.champion_points, settings.min_accuracy)
+    return Budget(
+        settings.budget_points,
+        settings.champion_points,
+        settings.min_accuracy,
+        replace_equal=settings.replace_equal,
+    )
 
 
 def _metrics(

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from components.registry import ModelRegistry
 from components.shard.sharding import ShardSettings, shard_tickets
 from tests.components.word_models import write_answer_model, write_intent_model
 
@@ -21,6 +22,14 @@ LABELS = ("battery", "price", "return")
 def without(known: Mapping[str, str], *lost: str) -> dict[str, str]:
     """Returns the words less some."""
     return {word: label for word, label in known.items() if word not in lost}
+
+
+@pytest.fixture(scope="session")
+def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A registry's database with its tables: MLflow takes seconds to make them."""
+    database = tmp_path_factory.mktemp("registry") / "mlflow.db"
+    ModelRegistry(f"sqlite:///{database}").names()
+    return database.read_bytes()
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from components.digests import default_model_name, digest_locations
 from components.fingerprint.hashing import (
-    default_model_name,
     digest_code,
-    digest_locations,
     fingerprint_inputs,
 )
 from kg_schema.errors import InputError

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from components.digests import digest_labels
 from components.register import registration
 from components.register.registration import register_model
 from components.registry import (
@@ -14,7 +15,7 @@ from components.registry import (
 )
 from kg_schema.errors import InputError
 from serving.manifest import ManifestError, content_sha256, verify_manifest
-from tests.serving.tiny_models import intent_model
+from tests.serving.tiny_models import LABELS, intent_model
 
 NAME = "deskgraph-intent-tiny"
 LINEAGE = {"code": "c0de", "tickets": "71c3", "graph": ""}
@@ -75,6 +76,22 @@ def test_the_same_content_twice_is_the_same_version(uri, selection, models):
     assert (again.version, again.created) == (first.version, False)
     assert len(ModelRegistry(uri).versions(NAME)) == 1
     assert ModelRegistry(uri).with_alias(NAME, PREVIOUS) is None
+
+
+def test_cards_lie_beside_the_model_and_the_intents_are_digested(uri, selection, models, tmp_path):
+    (tmp_path / "written").write_text("# Model card")
+    done = register_model(
+        models[0], selection, uri, NAME, LINEAGE, cards={"model_card.md": str(tmp_path / "written")}
+    )
+    registry = ModelRegistry(uri)
+    champion = registry.with_alias(NAME, CHAMPION)
+    card = Path(registry.artifact(champion, "model_card.md"))
+    assert card.read_text() == "# Model card"
+    assert card.parent == Path(done.location).parent
+    assert champion.tags["intents"] == digest_labels(["warranty_length", *LABELS])
+    with pytest.raises(InputError, match="no such file"):
+        register_model(models[1], selection, uri, NAME, LINEAGE, cards={"x": str(tmp_path / "no")})
+    assert len(registry.versions(NAME)) == 1
 
 
 def test_a_new_champion_leaves_the_old_one_as_previous(uri, selection, models):

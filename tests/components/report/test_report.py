@@ -13,6 +13,7 @@ import pytest
 from components.evaluate.evaluation import EvaluateSettings, evaluate_candidates
 from components.evaluate.tables import answer_tables
 from components.report.candidates import losses_section
+from components.report.cards import write_cards
 from components.report.page import write_report
 from components.select.selection import SelectSettings, select_candidate
 from kg_schema.errors import InputError
@@ -218,3 +219,65 @@ def test_losses_stand_intent_by_intent_worst_first() -> None:
     by_any = losses_section({**selected, "winner": "teacher"})
     assert by_any is not None and [row["name"] for row in by_any["rows"]] == ["heat", "noise"]
     assert losses_section({"winner": "teacher", "test": {"teacher": {"classes": []}}}) is None
+
+
+def _cards(parts: tuple[str, str, str], answers: str, folder: Path) -> tuple[str, str]:
+    evaluation, selection, shards = parts
+    out = (str(folder / "model_card.md"), str(folder / "data_card.md"))
+    write_cards(evaluation, selection, answers, shards, *out)
+    return Path(out[0]).read_text(), Path(out[1]).read_text()
+
+
+def test_the_cards_hold_the_numbers_and_the_lineage(
+    stages: tuple[str, str, str], tmp_path: Path
+) -> None:
+    answers = _compared(tmp_path / "answers")
+    model, data = _cards(stages, answers, tmp_path)
+    content = json.loads((Path(stages[1]) / "selection.json").read_text())
+    assert content["model"]["sha256"] in model
+    assert f"{100 * content['test']['distilled']['accuracy']['value']:.2f}" in model
+    assert "the distilled model (chosen)" in model or "distilled (chosen)" in model
+    assert "## Where it is weak" in model
+    assert "The graph changes +56.7 points" in model
+    manifest = json.loads((Path(stages[2]) / "manifest.json").read_text())
+    assert manifest["source"][0]["sha256"] in data
+    for split, count in manifest["rows"].items():
+        assert f"| {split} | {count:,} |" in data
+    total = sum(manifest["rows"].values())
+    counted = re.findall(r"^\| (?:battery|price|return) \| ([\d,]+) \|", data, re.MULTILINE)
+    assert sum(int(each.replace(",", "")) for each in counted) == total
+    assert "customer_id" not in data
+    assert _cards(stages, answers, tmp_path) == (model, data)
+    for card in (model, data):
+        for table in re.findall(r"(?:^\|.*\n)+", card, re.MULTILINE):
+            widths = {line.count("|") for line in table.splitlines()}
+            assert len(widths) == 1, table
+
+
+def test_names_from_the_data_stay_in_their_cells(
+    stages: tuple[str, str, str], tmp_path: Path
+) -> None:
+    content = json.loads((Path(stages[1]) / "selection.json").read_text())
+    content["reason"] = "<script>alert(1)</script> | [here](javascript:x)"
+    evil = tmp_path / "selection"
+    evil.mkdir()
+    (evil / "selection.json").write_text(json.dumps(content))
+    write_manifest(evil, "selection")
+    skipped = _answers(tmp_path / "answers", {"skipped": "no graph was given"})
+    model, _ = _cards((stages[0], str(evil), stages[2]), skipped, tmp_path)
+    assert "<script" not in model and "[here]" not in model
+    assert "Not measured: no graph was given." in model
+
+
+def test_language_models_get_cards_too(
+    word_writers: dict[str, str], word_shards: str, tmp_path: Path
+) -> None:
+    settings = EvaluateSettings(task="answer", latency_repeats=5, resamples=50)
+    evaluate_candidates(word_writers, word_shards, str(tmp_path / "e"), settings)
+    chosen = SelectSettings(task="answer", resamples=50)
+    select_candidate(str(tmp_path / "e"), word_writers, word_shards, str(tmp_path / "s"), chosen)
+    answers = _answers(tmp_path / "answers", {"skipped": "no gold questions were given"})
+    parts = (str(tmp_path / "e"), str(tmp_path / "s"), word_shards)
+    model, _ = _cards(parts, answers, tmp_path)
+    assert "Token accuracy" in model and "no graph has checked" in model
+    assert "Where it is weak" not in model

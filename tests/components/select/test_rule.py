@@ -96,3 +96,57 @@ def test_least_accuracy_is_asked_for() -> None:
     budget = Budget(1.0, 0.5, min_accuracy=0.95)
     choice = choose({"teacher": _contender(8.0, accuracy=0.9)}, budget)
     assert not choice.passed and "90.00% right" in choice.reason
+
+
+KEEP = Budget(points=1.0, champion_points=0.0, min_accuracy=0.0, replace_equal=False)
+
+
+@pytest.mark.parametrize(
+    ("loss", "passed"),
+    [
+        (Interval(-0.4, -0.9, 0.1), True),
+        (NOTHING, False),
+        (Interval(0.4, -0.1, 0.9), False),
+        (None, True),
+    ],
+)
+def test_what_serves_stays_unless_the_candidate_is_better(
+    loss: Interval | None, passed: bool
+) -> None:
+    choice = choose({"teacher": _contender(8.0, against_champion=loss)}, KEEP)
+    assert choice.passed is passed
+    assert ("champion" in choice.reason) is not passed
+    assert choice.reason.endswith(choice.verdicts["teacher"]) is not passed
+
+
+def test_a_dearer_candidate_does_not_replace_what_the_cheapest_equals() -> None:
+    better = Interval(-0.5, -1.0, -0.1)
+    choice = choose(
+        {
+            "teacher": _contender(8.0, against_champion=better),
+            "pruned": _contender(1.0, Interval(0.5, 0.1, 0.9), NOTHING),
+        },
+        KEEP,
+    )
+    assert (choice.winner, choice.passed) == ("pruned", False)
+    assert choice.reason == "no candidate passes; pruned is no better than the champion"
+
+
+@pytest.mark.parametrize("budget", [KEEP, BUDGET])
+@pytest.mark.parametrize(
+    ("loss", "passed"),
+    [
+        (NOTHING, True),
+        (Interval(0.9, 0.2, 1.6), True),
+        (Interval(1.1, 0.5, 1.6), False),
+        (Interval(0.5, -1.2, 2.2), False),
+    ],
+)
+def test_a_new_intent_is_let_in_within_the_budget_on_the_old_ones(
+    loss: Interval, passed: bool, budget: Budget
+) -> None:
+    contender = Contender(8.0, NOTHING, loss, 0.9, new_labels=("trade_in",))
+    choice = choose({"teacher": contender}, budget)
+    assert choice.passed is passed
+    assert ("knows what the champion does not: trade_in" in choice.reason) is passed
+    assert ("on the champion's intents" in choice.reason) is not passed

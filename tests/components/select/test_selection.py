@@ -13,6 +13,7 @@ from components.scoring import served
 from components.select import selection as select_module
 from components.select.selection import SelectSettings, select_candidate
 from components.shard.sharding import ShardSettings, shard_tickets
+from components.traffic import Reference
 from kg_schema.errors import InputError
 from serving.manifest import verify_manifest
 from tests.components.conftest import LABELS, WORDS, without
@@ -112,6 +113,27 @@ def test_a_champion_is_compared_on_the_labels_both_know(
     assert content["champion"]["rows"] < content["rows"]["validation"]
     assert content["champion"]["accuracy"] == 1.0
     assert content["champion"]["loss_points"]["distilled"]["value"] == 0.0
+    assert "knows what the champion does not: return" in result.reason
+
+
+def test_a_retraining_keeps_a_champion_that_is_as_good_and_writes_what_the_winner_saw(
+    evaluation: str, word_candidates: dict[str, str], word_shards: str, tmp_path: Path
+) -> None:
+    settings = SelectSettings(resamples=200, budget_points=6.0, replace_equal=False)
+    champion = word_candidates["distilled"]
+    result = select_candidate(
+        evaluation, word_candidates, word_shards, str(tmp_path / "s"), settings, champion
+    )
+    assert (result.winner, result.gate) == ("distilled", "false")
+    assert "no better than the champion" in result.reason
+    reference = Reference.read(tmp_path / "s" / "reference.json")
+    assert reference.labels == LABELS
+    assert reference.traffic is not None
+    rows = json.loads((tmp_path / "s" / "selection.json").read_text())["rows"]["validation"]
+    assert reference.traffic.tickets == rows
+    assert set(reference.traffic.intents) == set(LABELS)
+    assert 0.5 < reference.traffic.confidence < 1
+    verify_manifest(tmp_path / "s", "selection")
 
 
 def test_what_does_not_belong_together_is_refused(
@@ -161,3 +183,4 @@ def test_language_models_are_selected_alike(
     assert result.gate == "true"
     assert result.winner in {"distilled", "pruned"}
     assert result.verdicts["pruned_distilled"].startswith("loses 25.00 points")
+    assert Reference.read(tmp_path / "s" / "reference.json") == Reference((), None)

@@ -1,0 +1,1 @@
+"""conclude: what came of a retraining is recorded on the champion, and why."""

@@ -1,0 +1,1 @@
+"""detect_change: does what the champion stands on still hold, and if not, why not?"""
