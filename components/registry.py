@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 CHAMPION = "champion"
 PREVIOUS = "previous"
 CONTENT_TAG = "content_sha256"
+GRAPH_TAG = "graph"
+# Set where a later retraining found the version as good under changed policies.
+GRAPH_STAMP_TAG = "graph_stamp"
 ARTIFACT_FOLDER = "artifacts"
 MODEL_FOLDER = "model"
 SQLITE = "sqlite:///"
@@ -209,6 +212,14 @@ def champion_location(tracking_uri: str, name: str) -> str | None:
         logger.warning("%s: the champion's files are gone from %s", name, champion.location)
         return None
     return champion.location
+
+
+def recorded_fingerprint(version: RegisteredVersion) -> str:
+    """Returns the policy fingerprint a version is good for; empty where none was recorded.
+
+    The one it was trained under, or that of a later stamp.
+    """
+    return version.tags.get(GRAPH_STAMP_TAG) or version.tags.get(GRAPH_TAG, "")
 
 
 def database_path(tracking_uri: str) -> Path | None:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from kg_schema.errors import InputError
+from pipelines.parameters import Parameter, declared_parameters
 
 if TYPE_CHECKING:
     from pipelines.placement import Profile
@@ -15,6 +22,34 @@ if TYPE_CHECKING:
 PIPELINES = {
     "training": ("pipelines.training", "build_training"),
 }
+PREFIX = "deskgraph-"
+
+
+@dataclass(frozen=True)
+class Package:
+    """A compiled pipeline.
+
+    Attributes:
+        path: The YAML.
+        pipeline: The pipeline's name on the page.
+        version: `sha-` and 12 hex digits over what it runs: the same content, the same version.
+        parameters: What a run may be given, by name.
+    """
+
+    path: Path
+    pipeline: str
+    version: str
+    parameters: Mapping[str, Parameter]
+
+
+def pipeline_name(name: str) -> str:
+    """Returns the name on the page of one of `PIPELINES`.
+
+    Raises:
+        InputError: There is no such pipeline.
+    """
+    _entry(name)
+    return PREFIX + name
 
 
 def build_package(name: str, profile: Profile) -> Any:
@@ -30,9 +65,7 @@ def build_package(name: str, profile: Profile) -> Any:
     Raises:
         InputError: There is no such pipeline.
     """
-    if name not in PIPELINES:
-        raise InputError(f"no pipeline {name!r}", fix=f"use one of {', '.join(PIPELINES)}")
-    module, builder = PIPELINES[name]
+    module, builder = _entry(name)
     return getattr(import_module(module), builder)(profile)
 
 
@@ -53,3 +86,31 @@ def compile_package(name: str, profile: Profile, out: Path) -> None:
     temporary = out.with_name(f".{out.stem}.tmp.yaml")
     compiler.Compiler().compile(build_package(name, profile), package_path=str(temporary))
     temporary.replace(out)
+
+
+def read_package(path: Path) -> Package:
+    """Reads a compiled pipeline back: its name, what it may be given, and its content's digest.
+
+    Raises:
+        InputError: The file is no compiled pipeline.
+    """
+    try:
+        documents = list(yaml.load_all(path.read_text(encoding="utf-8"), yaml.CSafeLoader))
+        pipeline = documents[0]["pipelineInfo"]["name"]
+        parameters = declared_parameters(documents[0])
+        # The SDK's own version changes nothing that runs.
+        told = [{key: each[key] for key in each if key != "sdkVersion"} for each in documents]
+    except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError) as error:
+        raise InputError(
+            f"no compiled pipeline ({type(error).__name__})",
+            where=str(path),
+            fix="write one with `deskgraph compile`",
+        ) from error
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    return Package(path, pipeline, f"sha-{digest[:12]}", parameters)
+
+
+def _entry(name: str) -> tuple[str, str]:
+    if name not in PIPELINES:
+        raise InputError(f"no pipeline {name!r}", fix=f"use one of {', '.join(PIPELINES)}")
+    return PIPELINES[name]
