@@ -80,6 +80,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_compile(commands)
     _add_images(commands)
+    _add_submit(commands)
+    _add_schedule(commands)
+    _add_watch(commands)
     _add_graph(commands)
     _add_serve(commands)
     _add_ask(commands)
@@ -183,6 +186,100 @@ def _add_images(commands: Subparsers) -> None:
     add("--out", type=Path, default=Path("out/images.json"), metavar="FILE", help="the record")
     show = _command(verbs, "show", "Say which images were built", "images_show", "serve")
     show.add_argument("--images", type=Path, metavar="FILE", help="the record")
+
+
+def _add_submit(commands: Subparsers) -> None:
+    summary = "Run the pipeline on Kubeflow and follow it"
+    parser = _command(commands, "submit", summary, "submit", "train")
+    add = parser.add_argument
+    _add_backend(parser)
+    _add_package(parser, "training")
+    add(
+        "--ui",
+        default="",
+        metavar="URL",
+        help="the page's address (default: UI_URL, else the host)",
+    )
+    add("--run-name", default="", metavar="NAME", help="as the page shows it")
+    add("--no-follow", action="store_true", help="start the run and leave it")
+    add("--cancel-on-interrupt", action="store_true", help="Ctrl-C ends the run, too")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--follow", metavar="RUN_ID", help="start none: follow this run")
+    instead.add_argument("--end", metavar="RUN_ID", help="start none: end this run")
+
+
+def _add_schedule(commands: Subparsers) -> None:
+    summary = "Run a pipeline by the clock: one recurring run, kept as asked for"
+    parser = _command(commands, "schedule", summary, "schedule", "train")
+    _add_backend(parser)
+    _add_package(parser, "retraining")
+    parser.add_argument("--name", default="", help="the recurring run's (default: the pipeline's)")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--cron",
+        metavar="FIELDS",
+        help='six fields, seconds first, in UTC: "0 0 3 * * *" is every day at 03:00',
+    )
+    what.add_argument("--show", action="store_true", help="say what is scheduled")
+    what.add_argument("--remove", action="store_true", help="delete it")
+
+
+def _add_watch(commands: Subparsers) -> None:
+    summary = "Start a retraining if the graph's policies changed; looks once, for a CronJob"
+    parser = _command(commands, "watch", summary, "watch", "train")
+    add = parser.add_argument
+    _add_backend(parser)
+    add("--graph-uri", metavar="URI", help="bolt://… (default: NEO4J_URI)")
+    add("--tracking-uri", metavar="URI", help="the registry (default: MLFLOW_TRACKING_URI)")
+    add("--model-name", default="", metavar="NAME", help="the model (default: the only one)")
+    add("--pipeline", default="retraining", metavar="NAME", help="what runs (default: retraining)")
+    add(
+        "--schedule",
+        default="",
+        metavar="NAME",
+        help="recurring run whose version and parameters it takes (default: the pipeline's)",
+    )
+    add("--experiment", default="deskgraph", metavar="NAME", help="where nothing is scheduled")
+    add(
+        "--back-off",
+        type=float,
+        default=3600.0,
+        metavar="SECONDS",
+        help="after a run for the same policies (default: 3600)",
+    )
+
+
+def _add_backend(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--host", default="", metavar="URL", help="Kubeflow Pipelines (default: KFP_ENDPOINT)")
+    add("--namespace", default="", metavar="NAME", help="yours, where Kubeflow has several users")
+    add(
+        "--token-file",
+        type=Path,
+        metavar="FILE",
+        help="bearer token, read at each call (default: the pod's own, where it has one)",
+    )
+    add(
+        "--cookie-file",
+        type=Path,
+        metavar="FILE",
+        help="cookie of a log-in (default: DESKGRAPH_KFP_COOKIE)",
+    )
+
+
+def _add_package(parser: argparse.ArgumentParser, pipeline: str) -> None:
+    add = parser.add_argument
+    add("--pipeline", default=pipeline, metavar="NAME", help=f"which one (default: {pipeline})")
+    add("--profile", default="cluster", help="as in run (default: cluster)")
+    add(
+        "--param",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a value of the pipeline's; structures as JSON; may be repeated",
+    )
+    _add_image(parser)
+    add("--experiment", default="deskgraph", metavar="NAME", help="default: deskgraph")
 
 
 def _add_graph(commands: Subparsers) -> None:

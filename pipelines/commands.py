@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kg_schema.connection import GraphSettings
+    from pipelines.client import PipelinesClient
     from pipelines.images import BuiltImage
+    from pipelines.kfp_api import Access
+    from pipelines.placement import Profile
 
 
 def say(text: str = "") -> None:
@@ -70,18 +74,24 @@ def _chosen(given: str | None, default: str) -> str:
 
 def compile_pipeline(arguments: argparse.Namespace) -> int:
     """Writes the pipeline's YAML, and as Kubernetes objects where asked to."""
-    from pipelines.images import profile_with_image
-    from pipelines.packages import compile_objects, compile_package, version_name
+    from pipelines.packages import compile_objects, compile_package, read_package
 
     name, out, objects = arguments.pipeline, arguments.out, arguments.objects
-    profile = profile_with_image(arguments.profile, image=arguments.image, record=arguments.images)
+    profile = _profile(arguments)
     compile_package(name, profile, out)
     say(f"wrote {out}: upload it on the pipelines page; its steps run in {profile.image}")
     if objects:
-        version = version_name(out)
+        version = read_package(out).object_name
         compile_objects(name, profile, objects, version=version, namespace=arguments.namespace)
         say(f"wrote {objects}: kubectl apply makes {version} of it")
     return 0
+
+
+def _profile(arguments: argparse.Namespace) -> Profile:
+    """The profile asked for, with the image that its steps run in."""
+    from pipelines.images import profile_with_image
+
+    return profile_with_image(arguments.profile, image=arguments.image, record=arguments.images)
 
 
 def images_build(arguments: argparse.Namespace) -> int:
@@ -115,6 +125,103 @@ def images_show(arguments: argparse.Namespace) -> int:
 def _say_images(images: Mapping[str, BuiltImage]) -> None:
     for kind, image in sorted(images.items()):
         say(f"{kind:6} {image.size_bytes / 1e6:7.0f} MB  {image.named}")
+
+
+def submit(arguments: argparse.Namespace) -> int:
+    """Runs a pipeline on Kubeflow and follows it, or follows or ends a run that is there."""
+    from pipelines.submission import compiled, follow, run_link
+    from pipelines.submission import submit as start
+
+    client = _backend(arguments)
+    host = client.access.host
+    if arguments.end:
+        client.end_run(arguments.end)
+        say(f"asked run {arguments.end} to end")
+        return 0
+    run_id = arguments.follow
+    if not run_id:
+        with compiled(arguments.pipeline, _profile(arguments)) as package:
+            run_id = start(
+                client,
+                package,
+                say,
+                parameters=arguments.param,
+                experiment=arguments.experiment,
+                run_name=arguments.run_name,
+            )
+    link = run_link(arguments.ui or os.environ.get("UI_URL") or host, run_id)
+    if arguments.no_follow:
+        say(link)
+        return 0
+    return follow(
+        client,
+        run_id,
+        say,
+        link=link,
+        again=_again(client.access),
+        end_on_interrupt=arguments.cancel_on_interrupt,
+    )
+
+
+def schedule(arguments: argparse.Namespace) -> int:
+    """Brings the one recurring run to what is asked for, shows it, or removes it."""
+    from pipelines.cron import parse_cron
+    from pipelines.packages import pipeline_name
+    from pipelines.parameters import parse_parameters
+    from pipelines.schedule import Schedule, reconcile, remove, show
+    from pipelines.submission import compiled
+
+    name = arguments.name or pipeline_name(arguments.pipeline)
+    if arguments.show or arguments.remove:
+        (show if arguments.show else remove)(_backend(arguments), name, say)
+        return 0
+    cron = parse_cron(arguments.cron)
+    with compiled(arguments.pipeline, _profile(arguments)) as package:
+        values = parse_parameters(arguments.param, package.parameters)
+        client = _backend(arguments)
+        version = client.upload(package.path, package.pipeline, package.version)
+        experiment = client.experiment(arguments.experiment)
+    reconcile(client, Schedule(name, version, values, experiment, cron), say)
+    return 0
+
+
+def watch(arguments: argparse.Namespace) -> int:
+    """Starts a retraining where the graph's policies are not the champion's."""
+    from kg_schema.connection import GraphSettings
+    from pipelines.packages import pipeline_name
+    from pipelines.policy_watch import Watch, check
+
+    pipeline = pipeline_name(arguments.pipeline)
+    wanted = Watch(
+        graph=GraphSettings.from_env(arguments.graph_uri),
+        tracking_uri=arguments.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", ""),
+        model=arguments.model_name,
+        pipeline=pipeline,
+        schedule=arguments.schedule or pipeline,
+        experiment=arguments.experiment,
+        back_off_s=arguments.back_off,
+    )
+    check(_backend(arguments), wanted, say)
+    return 0
+
+
+def _again(access: Access) -> str:
+    """The command line that reaches the same backend the same way."""
+    options = {"--host": access.host, "--namespace": access.namespace}
+    options["--token-file"] = str(access.token_file or "")
+    given = (f"{name} {shlex.quote(value)}" for name, value in options.items() if value)
+    return " ".join(["deskgraph submit", *given])
+
+
+def _backend(arguments: argparse.Namespace) -> PipelinesClient:
+    from pipelines.client import PipelinesClient
+    from pipelines.kfp_api import Access
+
+    return PipelinesClient(
+        Access.find(
+            arguments.host, arguments.namespace, arguments.token_file, arguments.cookie_file
+        )
+    )
 
 
 def ask(arguments: argparse.Namespace) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from kg_schema.errors import InputError
+from pipelines.parameters import Parameter, declared_parameters
 
 if TYPE_CHECKING:
     from pipelines.placement import Profile
@@ -21,6 +24,39 @@ PIPELINES = {
     "training": ("pipelines.training", "build_training"),
     "retraining": ("pipelines.retraining", "build_retraining"),
 }
+PREFIX = "deskgraph-"
+
+
+@dataclass(frozen=True)
+class Package:
+    """A compiled pipeline.
+
+    Attributes:
+        path: The YAML.
+        pipeline: The pipeline's name on the page.
+        version: `sha-` and 12 hex digits over what it runs: the same content, the same version.
+        parameters: What a run may be given, by name.
+    """
+
+    path: Path
+    pipeline: str
+    version: str
+    parameters: Mapping[str, Parameter]
+
+    @property
+    def object_name(self) -> str:
+        """The version's name among all pipelines' versions, as Kubernetes wants it."""
+        return f"{self.pipeline}-{self.version}"
+
+
+def pipeline_name(name: str) -> str:
+    """Returns the name on the page of one of `PIPELINES`.
+
+    Raises:
+        InputError: There is no such pipeline.
+    """
+    _entry(name)
+    return PREFIX + name
 
 
 def build_package(name: str, profile: Profile) -> Any:
@@ -36,9 +72,7 @@ def build_package(name: str, profile: Profile) -> Any:
     Raises:
         InputError: There is no such pipeline.
     """
-    if name not in PIPELINES:
-        raise InputError(f"no pipeline {name!r}", fix=f"use one of {', '.join(PIPELINES)}")
-    module, builder = PIPELINES[name]
+    module, builder = _entry(name)
     return getattr(import_module(module), builder)(profile)
 
 
@@ -56,22 +90,6 @@ def compile_package(name: str, profile: Profile, out: Path) -> None:
     _compile(build_package(name, profile), out)
 
 
-def version_name(package: Path) -> str:
-    """Names a package's version by its content, so that the same one is never there twice.
-
-    Args:
-        package: The compiled YAML.
-
-    Returns:
-        The pipeline's name, `-sha-` and 12 hexadecimal characters: also a Kubernetes name.
-    """
-    documents = list(yaml.safe_load_all(package.read_bytes()))
-    # Not the file's bytes: kfp writes its comments in an order of chance. Nor the SDK's version.
-    told = [{k: v for k, v in each.items() if k != "sdkVersion"} for each in documents]
-    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
-    return f"{documents[0]['pipelineInfo']['name']}-sha-{digest[:12]}"
-
-
 def compile_objects(
     name: str, profile: Profile, out: Path, *, version: str, namespace: str = KFP_NAMESPACE
 ) -> None:
@@ -81,7 +99,7 @@ def compile_objects(
         name: See `build_package`.
         profile: See `build_package`.
         out: The YAML's path; written whole or not at all.
-        version: The version's name; see `version_name`.
+        version: The version's name; see `Package.object_name`.
         namespace: Where the objects go: that of Kubeflow Pipelines.
 
     Raises:
@@ -107,3 +125,31 @@ def _compile(pipeline: Any, out: Path, **options: Any) -> None:
     temporary = out.with_name(f".{out.stem}.tmp.yaml")
     compiler.Compiler().compile(pipeline, package_path=str(temporary), **options)
     temporary.replace(out)
+
+
+def read_package(path: Path) -> Package:
+    """Reads a compiled pipeline back: its name, what it may be given, and its content's digest.
+
+    Raises:
+        InputError: The file is no compiled pipeline.
+    """
+    try:
+        documents = list(yaml.load_all(path.read_text(encoding="utf-8"), yaml.CSafeLoader))
+        pipeline = documents[0]["pipelineInfo"]["name"]
+        parameters = declared_parameters(documents[0])
+        # Not the file's bytes: kfp orders its comments by chance. Nor the SDK's own version.
+        told = [{key: each[key] for key in each if key != "sdkVersion"} for each in documents]
+    except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError) as error:
+        raise InputError(
+            f"no compiled pipeline ({type(error).__name__})",
+            where=str(path),
+            fix="write one with `deskgraph compile`",
+        ) from error
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    return Package(path, pipeline, f"sha-{digest[:12]}", parameters)
+
+
+def _entry(name: str) -> tuple[str, str]:
+    if name not in PIPELINES:
+        raise InputError(f"no pipeline {name!r}", fix=f"use one of {', '.join(PIPELINES)}")
+    return PIPELINES[name]

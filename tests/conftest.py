@@ -6,7 +6,12 @@ import os
 
 import pytest
 
-pytest_plugins = ["tests.graph_server", "tests.kube_server", "tests.s3_server"]
+pytest_plugins = [
+    "tests.graph_server",
+    "tests.kfp_server",
+    "tests.kube_server",
+    "tests.s3_server",
+]
 
 # The tests share the machine's cores by files; none takes all of them for its own small model.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -12,7 +12,7 @@ import yaml
 
 from kg_schema.errors import InputError
 from pipelines.cli import main
-from pipelines.packages import PIPELINES, compile_objects, compile_package, version_name
+from pipelines.packages import PIPELINES, compile_objects, compile_package, read_package
 from pipelines.placement import Profile, load_profile
 from tests.crd_schemas import crd_validator
 
@@ -59,7 +59,7 @@ def test_the_objects_hold_what_the_package_holds(
     package: Path, profile: Profile, tmp_path: Path
 ) -> None:
     out = tmp_path / "objects.yaml"
-    version = version_name(package)
+    version = read_package(package).object_name
     compile_objects(package.stem, profile, out, version=version, namespace="ml")
     spec, platform = documents(package)
     pipeline, made = documents(out)
@@ -79,14 +79,14 @@ def test_the_objects_hold_what_the_package_holds(
 
 
 def test_a_versions_name_is_its_content(package: Path, tmp_path: Path) -> None:
-    name = version_name(package)
+    name = read_package(package).object_name
     assert re.fullmatch(r"deskgraph-[a-z]+-sha-[0-9a-f]{12}", name)
     same, other = tmp_path / "same.yaml", tmp_path / "other.yaml"
     text = package.read_text(encoding="utf-8")
     same.write_text("# another order of the inputs\n" + text, encoding="utf-8")
     other.write_text(text.replace("deskgraph/train:sha-0", "deskgraph/train:sha-1"))
-    assert version_name(same) == name
-    assert version_name(other) != name
+    assert read_package(same).object_name == name
+    assert read_package(other).object_name != name
 
 
 @pytest.mark.skipif(
@@ -96,7 +96,7 @@ def test_the_objects_are_what_the_schemas_allow(
     package: Path, profile: Profile, tmp_path: Path
 ) -> None:
     out = tmp_path / "objects.yaml"
-    compile_objects(package.stem, profile, out, version=version_name(package))
+    compile_objects(package.stem, profile, out, version=read_package(package).object_name)
     for each in documents(out):
         schema = crd_validator(each["apiVersion"], each["kind"])
         assert schema is not None
@@ -115,7 +115,7 @@ def test_the_command_writes_both(tmp_path: Path, capsys: pytest.CaptureFixture[s
     given = ["--image", "registry.example/train@sha256:0", "--objects", str(objects)]
     assert main(["compile", "--out", str(out), *given]) == 0
     version = documents(objects)[1]["metadata"]
-    assert version == {"name": version_name(out), "namespace": "kubeflow"}
+    assert version == {"name": read_package(out).object_name, "namespace": "kubeflow"}
     said = capsys.readouterr().out
     assert version["name"] in said
     assert "registry.example/train@sha256:0" in said

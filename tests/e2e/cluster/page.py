@@ -13,7 +13,9 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 LOOK_MS = 20_000
 # A browser of the system's serves where playwright's own is not installed.
-BROWSER = os.environ.get("BROWSER_PATH") or shutil.which("chromium") or shutil.which("google-chrome")
+BROWSER = (
+    os.environ.get("BROWSER_PATH") or shutil.which("chromium") or shutil.which("google-chrome")
+)
 
 
 @contextmanager

@@ -203,9 +203,7 @@ def _set_policy(installed: Installed, policy: str, text: str) -> None:
         "sys.exit(main(['graph','policy','set',sys.argv[1],'--text-file','/tmp/text']))"
     )
     del name, script
-    phase, said = installed.in_pod(
-        "e2e-policy", "graph", "policy", "set", policy, "--text", text
-    )
+    phase, said = installed.in_pod("e2e-policy", "graph", "policy", "set", policy, "--text", text)
     assert phase == "Succeeded", said
 
 

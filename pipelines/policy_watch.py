@@ -1,0 +1,174 @@
+"""`deskgraph watch`: starts a retraining where the graph's policies are not the champion's.
+
+It looks once and ends; a CronJob runs it every minute. What is decided stands on what the backend
+knows, so that it may be ended at any moment, and two may run at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from components.registry import CHAMPION, ModelRegistry, recorded_fingerprint
+from kg_schema.connection import GraphSettings
+from kg_schema.errors import InputError
+from kg_schema.progress import format_duration
+from pipelines.client import UNDER_WAY, PipelinesClient, Version, equals, in_states, moment
+from pipelines.schedule import parameters_of
+
+BACK_OFF_S = 3600.0
+"""How long after a run for the same policies no other is started, whatever came of it."""
+SETTLE_S = 2.0
+"""The backend tells whole seconds: after this long two that started at once see each other."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What is compared, and what is started.
+
+    Attributes:
+        graph: The graph.
+        tracking_uri: The registry.
+        model: The registered model's name; empty where there is one only.
+        pipeline: The retraining pipeline's name on the page.
+        schedule: Its recurring run's name, whose version and parameters are taken; without one,
+            the newest version with its defaults.
+        experiment: The experiment's name for such a run.
+        back_off_s: See `BACK_OFF_S`.
+    """
+
+    graph: GraphSettings
+    tracking_uri: str
+    model: str
+    pipeline: str
+    schedule: str
+    experiment: str
+    back_off_s: float = BACK_OFF_S
+
+
+def check(client: PipelinesClient, watch: Watch, say: Say, settle_s: float = SETTLE_S) -> str:
+    """Compares once, and starts a run where that is due.
+
+    Args:
+        client: The backend.
+        watch: What is compared and started.
+        say: Takes the one line of the result.
+        settle_s: See `SETTLE_S`.
+
+    Returns:
+        The id of the run that was started; empty where none was.
+
+    Raises:
+        GraphUnavailable: The graph cannot be reached.
+        RegistryError: The registry cannot be reached.
+        KfpError: The backend refuses or is away.
+        InputError: No retraining pipeline is uploaded, or the model has to be named.
+    """
+    current = asyncio.run(read_fingerprint(watch.graph))
+    trained = champion_fingerprint(watch.tracking_uri, watch.model)
+    if trained is None:
+        say("nothing to compare: there is no champion yet")
+        return ""
+    if trained == current:
+        say(f"nothing changed (fingerprint {current})")
+        return ""
+    changed = f"policies changed: {trained or 'none recorded'} -> {current}"
+    owner = client.find_pipeline(watch.pipeline)
+    if owner is None:
+        raise InputError(
+            f"{changed}, and no retraining pipeline is there",
+            where=watch.pipeline,
+            fix="upload and schedule it with `deskgraph schedule`",
+        )
+    if under_way := client.runs_of(owner, in_states(UNDER_WAY)):
+        say(f"{changed}; a run is under way: {_told(under_way[0])}")
+        return ""
+    name = f"{watch.pipeline}-policies-{current}"
+    if reason := _too_soon(client, owner, name, watch.back_off_s):
+        say(f"{changed}; {reason}")
+        return ""
+    run = _start(client, watch, owner, name, changed)
+    time.sleep(settle_s)
+    if first := _earlier(client.runs_of(owner, in_states(UNDER_WAY)), run):
+        client.end_run(run.run_id)
+        say(f"{changed}; a run is under way: {_told(first)}; ended {run.run_id}, started beside it")
+        return ""
+    say(f"{changed}; started run {_told(run)}")
+    return str(run.run_id)
+
+
+async def read_fingerprint(settings: GraphSettings) -> str:
+    """Returns the fingerprint of the policies in force today."""
+    from kg_schema.client import GraphClient
+    from kg_schema.policies import fingerprint
+
+    async with GraphClient(settings) as graph:
+        return await fingerprint(graph)
+
+
+def champion_fingerprint(tracking_uri: str, model: str = "") -> str | None:
+    """Returns the fingerprint recorded on the champion; None where there is no champion.
+
+    Raises:
+        InputError: Several models are registered, and none is named.
+    """
+    registry = ModelRegistry(tracking_uri)
+    names = [model] if model else registry.names()
+    if len(names) > 1:
+        raise InputError(
+            "several models are registered",
+            where=tracking_uri,
+            fix=f"give --model-name, one of {', '.join(names)}",
+        )
+    champion = registry.with_alias(names[0], CHAMPION) if names else None
+    return None if champion is None else recorded_fingerprint(champion)
+
+
+def _start(client: PipelinesClient, watch: Watch, owner: str, name: str, why: str) -> Any:
+    for recurring in client.recurring_runs(watch.schedule):
+        at = recurring.pipeline_version_reference
+        if at and at.pipeline_id == owner and at.pipeline_version_id:
+            found = client.read_version(at).display_name
+            version = Version(owner, at.pipeline_version_id, found)
+            parameters, experiment = parameters_of(recurring), recurring.experiment_id
+            return client.start_run(name, version, parameters, experiment, why)
+    newest = client.newest_version(owner)
+    if newest is None:
+        raise InputError(
+            "the retraining pipeline has no version",
+            where=watch.pipeline,
+            fix="upload one with `deskgraph schedule`",
+        )
+    return client.start_run(name, newest, {}, client.experiment(watch.experiment), why)
+
+
+def _too_soon(client: PipelinesClient, owner: str, name: str, back_off_s: float) -> str:
+    """Why no other run for the same policies is due yet; empty where one is."""
+    for run in client.runs_of(owner, equals("display_name", name)):
+        ended = moment(run.finished_at) or run.created_at
+        due = ended + timedelta(seconds=back_off_s)
+        if due > datetime.now(UTC):
+            left = format_duration((due - datetime.now(UTC)).total_seconds())
+            return f"a run for them {run.state.lower()}: {_told(run)}; the next in {left}"
+    return ""
+
+
+def _earlier(under_way: list[Any], run: Any) -> Any:
+    """The run that came before this one, by the backend's time, then by id; None for none."""
+    others = (each for each in under_way if each.run_id != run.run_id)
+    before = [each for each in others if _order(each) < _order(run)]
+    return min(before, key=_order, default=None)
+
+
+def _order(run: Any) -> tuple[datetime, str]:
+    return run.created_at, run.run_id
+
+
+def _told(run: Any) -> str:
+    return f"{run.display_name} ({run.run_id})"

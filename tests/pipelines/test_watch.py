@@ -1,0 +1,268 @@
+"""`deskgraph watch`: a retraining for changed policies, one at a time, once for each change."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from components.registry import (
+    CHAMPION,
+    GRAPH_STAMP_TAG,
+    GRAPH_TAG,
+    ModelRegistry,
+    RegisteredVersion,
+    recorded_fingerprint,
+)
+from kg_schema.connection import GraphSettings, GraphUnavailable
+from kg_schema.errors import InputError
+from kg_schema.local import RunningServer
+from kg_schema.migrate import migrate
+from kg_schema.ontology import load_ontology
+from kg_schema.writer import GraphWriter
+from pipelines import cli, packages
+from pipelines.client import PipelinesClient, Version
+from pipelines.cron import parse_cron
+from pipelines.policy_watch import Watch, champion_fingerprint, check
+from pipelines.schedule import Schedule, reconcile
+from tests.kfp_server import KfpServer
+from tests.pipelines.tiny_pipeline import NAME
+
+OLD, NEW = "0" * 16, "1" * 16
+MODEL = "desk-intent"
+
+
+@pytest.fixture
+def client(kfp_server: KfpServer) -> PipelinesClient:
+    return PipelinesClient(kfp_server.access(), retry_for_s=2)
+
+
+@pytest.fixture
+def version(client: PipelinesClient, tiny_package: Path) -> Version:
+    return client.upload(tiny_package, NAME, "sha-1")
+
+
+@pytest.fixture(scope="module")
+def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """An MLflow database with its tables, which take seconds to make."""
+    path = tmp_path_factory.mktemp("registry") / "mlflow.db"
+    ModelRegistry(f"sqlite:///{path}").names()
+    return path.read_bytes()
+
+
+@pytest.fixture
+def tracking_uri(empty_registry: bytes, tmp_path: Path) -> str:
+    (tmp_path / "mlflow.db").write_bytes(empty_registry)
+    return f"sqlite:///{tmp_path / 'mlflow.db'}"
+
+
+def crown(tracking_uri: str, model: str = MODEL, **tags: str) -> None:
+    """Registers a version with these tags, and makes it champion."""
+    client = ModelRegistry(tracking_uri).client
+    if model not in ModelRegistry(tracking_uri).names():
+        client.create_registered_model(model)
+    made = client.create_model_version(model, "file:///tmp/model", tags=tags)
+    client.set_registered_model_alias(model, CHAMPION, made.version)
+
+
+@pytest.fixture
+def watch(tracking_uri: str, monkeypatch: pytest.MonkeyPatch) -> Watch:
+    """A champion of the old policies, and a graph with the new ones."""
+    crown(tracking_uri, **{GRAPH_TAG: OLD})
+
+    async def read(settings: GraphSettings) -> str:
+        return NEW
+
+    monkeypatch.setattr("pipelines.policy_watch.read_fingerprint", read)
+    graph = GraphSettings("bolt://127.0.0.1:1")
+    return Watch(graph, tracking_uri, MODEL, NAME, schedule=NAME, experiment="desk")
+
+
+def checked(client: PipelinesClient, watch: Watch, settle_s: float = 0.0) -> str:
+    said: list[str] = []
+    check(client, watch, said.append, settle_s=settle_s)
+    (line,) = said
+    return line
+
+
+def test_changed_policies_start_one_run_and_no_other_beside_it(
+    client: PipelinesClient, watch: Watch, version: Version, kfp_server: KfpServer
+) -> None:
+    assert checked(client, watch).startswith(
+        f"policies changed: {OLD} -> {NEW}; started run {NAME}"
+    )
+    (run,) = kfp_server.all("runs")
+    assert run["display_name"] == f"{NAME}-policies-{NEW}"
+    assert f"{OLD} -> {NEW}" in run["description"]
+    for state in ("PENDING", "RUNNING", "CANCELING"):
+        kfp_server.play(run["run_id"], state)
+        assert f"a run is under way: {NAME}-policies-{NEW}" in checked(client, watch)
+    assert len(kfp_server.all("runs")) == 1
+
+
+def test_any_run_of_the_pipeline_counts_and_those_of_others_do_not(
+    client: PipelinesClient,
+    watch: Watch,
+    version: Version,
+    kfp_server: KfpServer,
+    tiny_package: Path,
+) -> None:
+    experiment = client.experiment("elsewhere")
+    other = client.upload(tiny_package, "deskgraph-other", "sha-1")
+    client.start_run("another pipeline's", other, {}, experiment, "test")
+    older = client.upload(tiny_package, NAME, "sha-0")
+    mine = client.start_run("by hand", older, {}, experiment, "test")
+    assert "a run is under way: by hand" in checked(client, watch)
+    kfp_server.play(mine.run_id, "SUCCEEDED")
+    assert "; started run" in checked(client, watch)
+
+
+@pytest.mark.parametrize("state", ["SUCCEEDED", "FAILED", "CANCELED"])
+def test_after_a_run_for_the_same_policies_it_waits(
+    state: str, client: PipelinesClient, watch: Watch, version: Version, kfp_server: KfpServer
+) -> None:
+    checked(client, watch)
+    kfp_server.clock = lambda: time.time() - 3000
+    kfp_server.play(kfp_server.all("runs")[0]["run_id"], state)
+    line = checked(client, watch)
+    assert f"; a run for them {state.lower()}: {NAME}-policies-{NEW}" in line
+    assert "the next in 10 min" in line or "the next in 9 min" in line
+    kfp_server.clock = lambda: time.time() - 3700
+    kfp_server.play(kfp_server.all("runs")[0]["run_id"], state)
+    assert "; started run" in checked(client, watch)
+
+
+def test_what_the_schedule_runs_is_what_is_run(
+    client: PipelinesClient,
+    watch: Watch,
+    version: Version,
+    kfp_server: KfpServer,
+    tiny_package: Path,
+) -> None:
+    cron = parse_cron("0 0 3 * * *")
+    experiment = client.experiment("scheduled")
+    reconcile(client, Schedule(NAME, version, {"rows": 9}, experiment, cron), lambda line: None)
+    client.upload(tiny_package, NAME, "sha-newer")
+    checked(client, watch)
+    (run,) = kfp_server.all("runs")
+    assert run["pipeline_version_reference"]["pipeline_version_id"] == version.version_id
+    assert run["runtime_config"]["parameters"] == {"rows": 9}
+    assert run["experiment_id"] == experiment
+
+
+def test_without_a_schedule_it_is_the_newest_version(
+    client: PipelinesClient, watch: Watch, kfp_server: KfpServer, tiny_package: Path
+) -> None:
+    kfp_server.clock = lambda: time.time() - 60
+    client.upload(tiny_package, NAME, "sha-older")
+    kfp_server.clock = time.time
+    newest = client.upload(tiny_package, NAME, "sha-newer")
+    checked(client, watch)
+    (run,) = kfp_server.all("runs")
+    assert run["pipeline_version_reference"]["pipeline_version_id"] == newest.version_id
+
+
+def test_two_that_look_at_once_leave_one_run(
+    client: PipelinesClient, watch: Watch, version: Version, kfp_server: KfpServer
+) -> None:
+    both_looked = threading.Barrier(2, timeout=10)
+
+    def wait(method: str, path: str) -> None:
+        if (method, path) == ("POST", "/apis/v2beta1/runs"):
+            both_looked.wait()
+
+    kfp_server.before = wait
+    with ThreadPoolExecutor(2) as pool:
+        clients = [PipelinesClient(kfp_server.access()) for _ in range(2)]
+        lines = [each.result() for each in [pool.submit(checked, c, watch, 0.3) for c in clients]]
+    states = sorted(run["state"] for run in kfp_server.all("runs"))
+    assert states == ["CANCELING", "PENDING"]
+    assert sorted("started beside it" in line for line in lines) == [False, True]
+
+
+def test_nothing_is_done_where_nothing_changed_or_nothing_is_there(
+    client: PipelinesClient, watch: Watch, version: Version, kfp_server: KfpServer
+) -> None:
+    crown(watch.tracking_uri, **{GRAPH_TAG: OLD, GRAPH_STAMP_TAG: NEW})
+    assert checked(client, watch) == f"nothing changed (fingerprint {NEW})"
+    crown(watch.tracking_uri, **{GRAPH_TAG: NEW})
+    assert checked(client, watch) == f"nothing changed (fingerprint {NEW})"
+    fresh = Watch(watch.graph, watch.tracking_uri, "unknown", NAME, NAME, "desk")
+    assert checked(client, fresh) == "nothing to compare: there is no champion yet"
+    assert kfp_server.all("runs") == []
+
+
+def test_a_champion_without_a_record_is_retrained(
+    client: PipelinesClient, watch: Watch, version: Version
+) -> None:
+    crown(watch.tracking_uri)
+    assert f"none recorded -> {NEW}; started run" in checked(client, watch)
+
+
+def test_what_is_missing_is_said(client: PipelinesClient, watch: Watch) -> None:
+    with pytest.raises(InputError, match="no retraining pipeline is there; upload and schedule"):
+        checked(client, watch)
+    crown(watch.tracking_uri, "another")
+    assert champion_fingerprint(watch.tracking_uri, MODEL) == OLD
+    with pytest.raises(InputError, match=f"--model-name, one of another, {MODEL}"):
+        champion_fingerprint(watch.tracking_uri)
+
+
+@pytest.mark.parametrize(
+    ("tags", "recorded"),
+    [({}, ""), ({"graph": OLD}, OLD), ({"graph": OLD, "graph_stamp": NEW}, NEW)],
+)
+def test_a_later_stamp_counts(tags: dict[str, str], recorded: str) -> None:
+    version = RegisteredVersion("m", "1", "/m", "2026", (), tags, "")
+    assert recorded_fingerprint(version) == recorded
+
+
+def test_the_command_on_a_real_graph(
+    kfp_server: KfpServer,
+    client: PipelinesClient,
+    version: Version,
+    graph_server: RunningServer,
+    tracking_uri: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setitem(packages.PIPELINES, "tiny", ("", ""))
+    settings = graph_server.settings()
+    with GraphWriter(settings) as writer:
+        writer.write("MATCH (n) WHERE NOT n:SchemaMigration DETACH DELETE n", what="empty")
+        migrate(writer, load_ontology())
+        writer.write("CREATE (:Policy {id: 'PO_RETURN', name: 'Returns'})", what="a policy")
+    for name, value in graph_server.environment().items():
+        monkeypatch.setenv(name, value)
+    command = ["watch", "--host", kfp_server.url, "--graph-uri", settings.uri]
+    command += ["--tracking-uri", tracking_uri, "--pipeline", "tiny"]
+
+    def said() -> str:
+        assert cli.main(command) == 0
+        return capsys.readouterr().out.strip()
+
+    crown(tracking_uri, **{GRAPH_TAG: OLD})
+    first = said().split("-> ")[1].split(";")[0]
+    crown(tracking_uri, **{GRAPH_TAG: first})
+    assert said() == f"nothing changed (fingerprint {first})"
+    text = tmp_path / "policy.txt"
+    text.write_text("Thirty days.", encoding="utf-8")
+    assert cli.main(["graph", "policy", "set", "PO_RETURN", "--text-file", str(text)]) == 0
+    capsys.readouterr()
+    assert said().startswith(f"policies changed: {first} -> ")
+    monkeypatch.setenv("NEO4J_PASSWORD", "wrong")
+    assert cli.main(command) == 1
+    assert "refuses the user name or password" in capsys.readouterr().err
+
+
+def test_a_graph_that_is_away_is_an_error_not_a_change(
+    client: PipelinesClient, tracking_uri: str, kfp_server: KfpServer
+) -> None:
+    gone = Watch(GraphSettings("bolt://127.0.0.1:1"), tracking_uri, MODEL, NAME, NAME, "desk")
+    with pytest.raises(GraphUnavailable):
+        check(client, gone, print)
+    assert kfp_server.requests == []
