@@ -1,4 +1,4 @@
-"""The register step: the winner becomes a version, and champion of its data set."""
+"""The register step: the winner becomes a version, and champion where nothing is deployed."""
 
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ def register(
     code: str,
     tickets: str,
     graph_fingerprint: str,
+    deploy_target: str = "",
 ) -> NamedTuple("Outputs", [("version", str), ("location", str)]):
     """Registers by content: the same model twice is the same version. Never cached."""
     from components.register.registration import register_model
@@ -23,5 +24,7 @@ def register(
 
     with reported():
         lineage = {"code": code, "tickets": tickets, "graph": graph_fingerprint}
-        done = register_model(model.path, selection.path, tracking_uri, name, lineage)
+        done = register_model(
+            model.path, selection.path, tracking_uri, name, lineage, deploy_target=deploy_target
+        )
         return (done.version, done.location)

@@ -48,9 +48,15 @@ class Registration:
 
 
 def register_model(
-    model: str, selection: str, tracking_uri: str, name: str, lineage: Mapping[str, str]
+    model: str,
+    selection: str,
+    tracking_uri: str,
+    name: str,
+    lineage: Mapping[str, str],
+    *,
+    deploy_target: str = "",
 ) -> Registration:
-    """Makes a model directory the champion of its name.
+    """Makes a model directory a version of its name, and champion where nothing is to be deployed.
 
     The files are copied into the registry as they are (safetensors and ONNX, no MLflow flavour, so
     nothing is pickled). The version is made after its files are whole, the alias moves last: an
@@ -64,6 +70,8 @@ def register_model(
         name: The registered model's name.
         lineage: Digests of code, tickets and graph, and whatever else tells where it comes from;
             empty values are left out.
+        deploy_target: Where it will be served; the version is then `candidate` until it serves
+            there. Empty makes it champion at once.
 
     Raises:
         InputError: A location holds nothing, or the directory holds a pickle.
@@ -83,7 +91,7 @@ def register_model(
         localise(selection),
         {CONTENT_TAG: digest, **_tags(directory, manifest, lineage)},
     )
-    registry.promote(name, version.version)
+    (registry.nominate if deploy_target else registry.promote)(name, version.version)
     return Registration(name, version.version, version.location, digest, known is None)
 
 

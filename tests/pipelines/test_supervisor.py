@@ -6,7 +6,10 @@ import time
 import httpx
 import pytest
 
+from components.deploy.deploying import DeployRequest, deploy_version
 from components.deploy.deployment import TOKEN_VARIABLE, DeployError, deploy_model
+from components.register.registration import register_model
+from components.registry import CANDIDATE, CHAMPION, ModelRegistry
 from pipelines.supervisor import RECORD_NAME, start_supervisor
 from serving.manifest import write_manifest
 from tests.serving.tiny_models import answer_model, intent_model
@@ -19,7 +22,7 @@ def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     damaged = intent_model(folder / "damaged", note="damaged")
     (damaged / "onnx" / "model.onnx").write_bytes(b"")
-    unservable = intent_model(folder / "unservable")
+    unservable = intent_model(folder / "unservable", note="unservable")
     write_manifest(unservable, "model", task="poem")
     return {
         "answer": str(answer_model(folder / "answer")),
@@ -126,3 +129,26 @@ def test_what_it_serves_ends_with_it_however_it_ends(tmp_path, models, monkeypat
         serving = running.current()["pid"]
         os.kill(running.pid, signal.SIGKILL)
         assert gone(serving)
+
+
+def test_the_alias_moves_when_the_version_serves_and_not_when_it_cannot(
+    supervisor, models, tmp_path
+):
+    running, _ = supervisor
+    (tmp_path / "selection.json").write_text("{}")
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    registry = ModelRegistry(uri)
+    ends = {"intent": ("1", (CHAMPION,)), "unservable": ("2", (CANDIDATE,))}
+    for kind, (version, aliases) in ends.items():
+        selection = str(tmp_path / "selection.json")
+        done = register_model(models[kind], selection, uri, "shop", {}, deploy_target=running.url)
+        assert registry.version("shop", done.version).aliases == (CANDIDATE,)
+        request = DeployRequest("shop", done.version, running.url, uri)
+        if kind == "unservable":
+            with pytest.raises(DeployError):
+                deploy_version(request, out=str(tmp_path / "record.json"))
+        else:
+            assert deploy_version(request) == running.current()["url"]
+        assert registry.version("shop", version).aliases == aliases
+    assert registry.with_alias("shop", CHAMPION).version == "1"
+    assert json.loads((tmp_path / "record.json").read_text())["outcome"] == ""
