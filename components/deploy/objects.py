@@ -106,9 +106,9 @@ def inference_service(
         "modelFormat": {"name": MODEL_FORMAT},
         "runtime": RUNTIME,
         "storageUri": release.location,
+        # Even where it is empty: it stands behind the runtime's own arguments, and the last counts.
+        "args": [f"{GRAPH_FLAG}{release.graph_uri or ''}"],
     }
-    if release.graph_uri:
-        model["args"] = [f"{GRAPH_FLAG}{release.graph_uri}"]
     return {
         "apiVersion": INFERENCE_SERVICE.api_version,
         "kind": INFERENCE_SERVICE.name,

@@ -32,7 +32,7 @@ def test_a_versions_service_names_its_model_graph_runtime_and_account():
     }
     assert graph_of(service) == RELEASE.graph_uri
     plain = inference_service(TARGET, Release("3", "s3://m", "ab"), RolloutSettings())
-    assert "args" not in plain["spec"]["predictor"]["model"]
+    assert plain["spec"]["predictor"]["model"]["args"] == ["--graph="]
     assert graph_of(plain) == ""
 
 
