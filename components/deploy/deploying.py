@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -103,7 +104,8 @@ def deploy_version(
         rollout.roll_out()
         return target.url
     except RolledBack as error:
-        registry.note(row.name, row.version, ROLLOUT_TAG, str(error))
+        with contextlib.suppress(DeskGraphError):  # the roll-back is what is to be told
+            registry.note(row.name, row.version, ROLLOUT_TAG, str(error))
         raise
     finally:
         if out:

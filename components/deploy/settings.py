@@ -61,9 +61,12 @@ class RolloutSettings:
         """
         weights = self.weights
         rising = all(low < high for low, high in itertools.pairwise(weights))
-        if not weights or weights[0] < 1 or weights[-1] != 100 or not rising:
+        whole = all(isinstance(weight, int) for weight in weights)
+        if not weights or not whole or weights[0] < 1 or weights[-1] != 100 or not rising:
             raise InputError(
-                f"weights are {list(weights)}", where="weights", fix="give rising percents to 100"
+                f"weights are {list(weights)}",
+                where="weights",
+                fix="give whole percents that rise to 100",
             )
         for name in ("max_error_rate", "max_abstention_gain", "min_agreement"):
             if not 0.0 <= getattr(self, name) <= 1.0:

@@ -2,11 +2,13 @@ import json
 import os
 import signal
 import time
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import httpx
 import pytest
 
-from components.deploy.deploying import DeployRequest, deploy_version
+from components.deploy.component import deploy
 from components.deploy.deployment import TOKEN_VARIABLE, DeployError, deploy_model
 from components.register.registration import register_model
 from components.registry import CANDIDATE, CHAMPION, ModelRegistry
@@ -131,24 +133,37 @@ def test_what_it_serves_ends_with_it_however_it_ends(tmp_path, models, monkeypat
         assert gone(serving)
 
 
-def test_the_alias_moves_when_the_version_serves_and_not_when_it_cannot(
+def test_the_step_moves_the_alias_when_the_version_serves_and_not_when_it_cannot(
     supervisor, models, tmp_path
 ):
     running, _ = supervisor
-    (tmp_path / "selection.json").write_text("{}")
+    selection, record = tmp_path / "selection.json", tmp_path / "record.json"
+    selection.write_text("{}")
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     registry = ModelRegistry(uri)
-    ends = {"intent": ("1", (CHAMPION,)), "unservable": ("2", (CANDIDATE,))}
-    for kind, (version, aliases) in ends.items():
-        selection = str(tmp_path / "selection.json")
-        done = register_model(models[kind], selection, uri, "shop", {}, deploy_target=running.url)
-        assert registry.version("shop", done.version).aliases == (CANDIDATE,)
-        request = DeployRequest("shop", done.version, running.url, uri)
-        if kind == "unservable":
-            with pytest.raises(DeployError):
-                deploy_version(request, out=str(tmp_path / "record.json"))
-        else:
-            assert deploy_version(request) == running.current()["url"]
+    rollout = SimpleNamespace(path=str(record), metadata={})
+    ends = {"intent": ("promoted", (CHAMPION,)), "unservable": ("stopped", (CANDIDATE,))}
+    for kind, (outcome, aliases) in ends.items():
+        version = register_model(
+            models[kind], str(selection), uri, "shop", {}, deploy_target=running.url
+        ).version
+        assert registry.version("shop", version).aliases == (CANDIDATE,)
+        fails = pytest.raises(SystemExit) if kind == "unservable" else nullcontext()
+        with fails:
+            (url,) = deploy.python_func(
+                name="shop",
+                version=version,
+                deploy_target=running.url,
+                tracking_uri=uri,
+                graph_uri="",
+                graph_fingerprint="",
+                shards=SimpleNamespace(path=str(tmp_path)),
+                settings={},
+                run="",
+                rollout=rollout,
+                metrics=None,
+            )
+            assert url == running.current()["url"]
         assert registry.version("shop", version).aliases == aliases
+        assert rollout.metadata == {"outcome": outcome, "version": version}
     assert registry.with_alias("shop", CHAMPION).version == "1"
-    assert json.loads((tmp_path / "record.json").read_text())["outcome"] == ""

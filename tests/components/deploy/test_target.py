@@ -77,6 +77,7 @@ def test_settings_come_from_a_parameter_as_kfp_gives_it():
         {"weights": [50]},
         {"weights": [50, 10, 100]},
         {"weights": [0, 100]},
+        {"weights": [12.5, 100]},
         {"max_error_rate": 2.0},
         {"min_requests": 0},
         {"replay": -1},
