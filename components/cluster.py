@@ -162,8 +162,13 @@ class Cluster:
         )
         return list(found.items) if found else []
 
-    def log_tail(self, pod: str, lines: int, container: str | None = None) -> str:
-        """Returns the last lines that a pod wrote; empty where it wrote none or is gone."""
+    def log_tail(
+        self, pod: str, lines: int, container: str | None = None, *, previous: bool = False
+    ) -> str:
+        """Returns the last lines that a pod wrote; empty where it wrote none or is gone.
+
+        With `previous`, those of the container that ended before this one was started.
+        """
         from kubernetes.client import ApiException
         from urllib3.exceptions import HTTPError
 
@@ -173,6 +178,7 @@ class Cluster:
                     pod,
                     self.namespace,
                     container=container,
+                    previous=previous,
                     tail_lines=lines,
                     _request_timeout=CALL_TIMEOUT_S,
                 )

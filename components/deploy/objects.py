@@ -6,7 +6,6 @@ annotations tell how far a roll-out has come: whoever starts again reads them th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -202,16 +201,17 @@ def ready(service: Object) -> tuple[bool, str]:
     """Tells whether KServe says Ready of an InferenceService, and what it says else."""
     status = service.get("status") or {}
     generation = service["metadata"].get("generation", 0)
+    conditions = {each["type"]: each for each in status.get("conditions") or []}
+    if conditions.get("Ready", {}).get("status") == "True":
+        seen = status.get("observedGeneration", generation) >= generation
+        return seen, "" if seen else "it has not seen the change"
     failure = (status.get("modelStatus") or {}).get("lastFailureInfo") or {}
-    said = [failure["message"]] if failure.get("message") else []
-    for condition in _worst_first(status.get("conditions") or []):
-        if condition["type"] == "Ready" and condition["status"] == "True":
-            return status.get("observedGeneration", generation) >= generation, ""
-        if condition["status"] == "False":
-            parts = (condition["type"], condition.get("reason"), condition.get("message"))
-            said.append(" ".join(part for part in parts if part))
-    return False, "; ".join(dict.fromkeys(said)) or "KServe has said nothing of it"
-
-
-def _worst_first(conditions: Sequence[Object]) -> list[Object]:
-    return sorted(conditions, key=lambda each: each["type"] == "Ready", reverse=True)
+    # A traceback's last line tells what went wrong.
+    said = (failure.get("message") or "").strip().split("\n")[-1:]
+    said += [
+        f"{each.get('reason', '')}: {each.get('message', '')}"
+        for kind, each in conditions.items()
+        if kind.endswith("Ready") and each["status"] == "False" and each.get("message")
+    ]
+    told = dict.fromkeys(line for line in said if line)
+    return False, "; ".join(told) or "KServe has said nothing of it"

@@ -127,12 +127,16 @@ class Services:
         """Says why, from KServe, the events and the pods' last lines."""
         name = self._target.service(version)
         told = [f"{name} is not Ready after {self._settings.ready_timeout_s:g} s ({said})"]
-        told += self._cluster.events(name)[-1:]
-        for pod in self._cluster.pods({POD_LABEL: name}):
+        pods = self._cluster.pods({POD_LABEL: name})
+        if not pods:
+            told += self._cluster.events(name)[-1:]
+        for pod in pods:
             known = pod.metadata.name
             told += [f"pod {known}: {line}" for line in self._cluster.events(known)[-2:]]
-            for container in (INITIALISER, CONTAINER):
-                lines = self._cluster.log_tail(known, LOG_LINES, container).split("\n")
-                if any(lines):
-                    told.append(f"{container} says: {' | '.join(filter(None, lines))}")
+            # What serves says nothing before it is started: then the download is what fails.
+            for container, before in ((CONTAINER, True), (CONTAINER, False), (INITIALISER, False)):
+                tail = self._cluster.log_tail(known, LOG_LINES, container, previous=before)
+                if lines := [line for line in tail.split("\n") if line.strip()]:
+                    told.append(f"{container} says: {' | '.join(lines)}")
+                    break
         return "; ".join(told)

@@ -98,14 +98,16 @@ def test_ready_is_of_what_it_is_now_and_else_says_why():
     assert ready(service) == (True, "")
     assert not ready({**service, "metadata": {"generation": 3}})[0]
     assert ready({"metadata": {}}) == (False, "KServe has said nothing of it")
+    condition = {"status": "False", "reason": "Failed", "message": "m"}
     failing = {
         "metadata": {},
         "status": {
             "conditions": [
-                {"type": "PredictorReady", "status": "False", "reason": "Failed", "message": "m"},
-                {"type": "Ready", "status": "False"},
+                {"type": "PredictorReady", **condition},
+                {"type": "Ready", **condition},
+                {"type": "Stopped", "status": "False"},
             ],
-            "modelStatus": {"lastFailureInfo": {"message": "no such bucket"}},
+            "modelStatus": {"lastFailureInfo": {"message": "Traceback:\n  line 1\nno bucket\n"}},
         },
     }
-    assert ready(failing) == (False, "no such bucket; Ready; PredictorReady Failed m")
+    assert ready(failing) == (False, "no bucket; Failed: m")
