@@ -36,6 +36,10 @@ class ClusterError(DeskGraphError):
     """The cluster cannot be reached or refuses; what it holds is as it was."""
 
 
+class ClusterAway(ClusterError):
+    """The API server did not come back in time; a repeated call goes on where this one stopped."""
+
+
 class ClusterConflict(ClusterError):
     """An object changed since it was read; read it again."""
 
@@ -158,16 +162,23 @@ class Cluster:
         )
         return list(found.items) if found else []
 
-    def log_tail(self, pod: str, lines: int, container: str | None = None) -> str:
-        """Returns the last lines that a pod wrote; empty where it wrote none or is gone."""
-        from kubernetes.client import ApiException
+    def log_tail(
+        self, pod: str, lines: int, container: str | None = None, *, previous: bool = False
+    ) -> str:
+        """Returns the last lines that a pod wrote; empty where it wrote none or is gone.
 
-        with contextlib.suppress(ApiException):
+        With `previous`, those of the container that ended before this one was started.
+        """
+        from kubernetes.client import ApiException
+        from urllib3.exceptions import HTTPError
+
+        with contextlib.suppress(ApiException, HTTPError):
             return str(
                 self._core.read_namespaced_pod_log(
                     pod,
                     self.namespace,
                     container=container,
+                    previous=previous,
                     tail_lines=lines,
                     _request_timeout=CALL_TIMEOUT_S,
                 )
@@ -218,7 +229,7 @@ class Cluster:
             except HTTPError as error:
                 reason = type(error).__name__
             if time.monotonic() + pause > deadline:
-                raise ClusterError(
+                raise ClusterAway(
                     f"cannot {what}: the API server is away ({reason})",
                     where=self.namespace,
                     fix="try again when `kubectl get --raw /readyz` says ok",

@@ -1,6 +1,7 @@
 """The model registry: MLflow on SQLite or behind a server, spoken to by content and by alias.
 
-Two aliases tell everything: `champion` is served, `previous` is what a rollback returns to.
+Three aliases tell everything: `champion` is served, `previous` is what a rollback returns to,
+`candidate` is registered and not rolled out yet.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 CHAMPION = "champion"
 PREVIOUS = "previous"
+CANDIDATE = "candidate"
 CONTENT_TAG = "content_sha256"
 STAMP_SUFFIX = "_stamp"
 """Ends a tag that stands for the one without it, since a retraining found no better candidate."""
@@ -54,7 +56,7 @@ class RegisteredVersion:
         version: Counted up from 1.
         location: Of its model directory: a path or `s3://…`.
         created_at: ISO 8601, UTC.
-        aliases: `champion`, `previous` or others, sorted.
+        aliases: `champion`, `previous`, `candidate` or others, sorted.
         tags: Lineage and numbers, as text.
         run_id: The MLflow run that holds metrics and files.
     """
@@ -166,20 +168,46 @@ class ModelRegistry:
         """Returns the version an alias stands on, or None."""
         return next((row for row in self.versions(name) if alias in row.aliases), None)
 
+    def version(self, name: str, version: str) -> RegisteredVersion:
+        """Returns a version by its number.
+
+        Raises:
+            InputError: There is none of that number.
+        """
+        found = next((row for row in self.versions(name) if row.version == version), None)
+        if found is None:
+            raise InputError(f"no version {version} of {name}", where=self.tracking_uri)
+        return found
+
+    def nominate(self, name: str, version: str) -> None:
+        """Makes a version the candidate of a roll-out; nothing where it is champion already."""
+        if self._aliases(name).get(CHAMPION) == version:
+            return
+        with self.errors():
+            self.client.set_registered_model_alias(name, CANDIDATE, version)
+        logger.info("%s: version %s is candidate", name, version)
+
     def promote(self, name: str, version: str) -> None:
         """Makes a version champion and the champion `previous`; nothing where it is champion.
 
         `previous` moves first: whoever is interrupted in between still has the old champion, and
-        doing it again ends the same.
+        doing it again ends the same. A champion is no candidate any more.
         """
-        champion = self._aliases(name).get(CHAMPION)
-        if champion == version:
-            return
+        aliases = self._aliases(name)
+        champion = aliases.get(CHAMPION)
         with self.errors():
-            if champion is not None:
-                self.client.set_registered_model_alias(name, PREVIOUS, champion)
-            self.client.set_registered_model_alias(name, CHAMPION, version)
-        logger.info("%s: version %s is champion, was %s", name, version, champion or "none")
+            if champion != version:
+                if champion is not None:
+                    self.client.set_registered_model_alias(name, PREVIOUS, champion)
+                self.client.set_registered_model_alias(name, CHAMPION, version)
+                logger.info("%s: version %s is champion, was %s", name, version, champion or "none")
+            if aliases.get(CANDIDATE) == version:
+                self.client.delete_registered_model_alias(name, CANDIDATE)
+
+    def note(self, name: str, version: str, key: str, value: str) -> None:
+        """Writes a tag of a version."""
+        with self.errors():
+            self.client.set_model_version_tag(name, version, key, value)
 
     def note(self, name: str, version: str, key: str, value: str) -> None:
         """Writes a tag of a version."""

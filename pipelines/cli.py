@@ -394,6 +394,12 @@ def _add_models(commands: Subparsers) -> None:
         verbs, "rollback", "Make an earlier version champion", "models_rollback", "train"
     )
     back.add_argument("version", nargs="?", default="previous", help="a number or an alias")
+    back.add_argument(
+        "--target", default="", metavar="WHERE", help="kserve://…: roll it out there first"
+    )
+    back.add_argument(
+        "--now", action="store_true", help="with --target: all of the traffic in one step"
+    )
     for verb in (listing, show, back):
         verb.add_argument(
             "--run", type=Path, default=DEFAULT_OUT, metavar="DIR", help="a run's --out"

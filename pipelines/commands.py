@@ -291,8 +291,20 @@ def models_show(arguments: argparse.Namespace) -> int:
 
 def models_rollback(arguments: argparse.Namespace) -> int:
     """Makes an earlier version champion again."""
-    from pipelines.registry import rollback
+    from pipelines.registry import rollback, rollback_served
 
+    if arguments.target:
+        row = rollback_served(
+            _tracking_uri(arguments),
+            arguments.name,
+            arguments.version,
+            arguments.target,
+            at_once=arguments.now,
+        )
+        say(f"champion of {row.name} is now v{row.version}, and serves at {arguments.target}")
+        return 0
+    if arguments.now:
+        raise InputError("says where by nothing", where="--now", fix="give --target kserve://…")
     row = rollback(_tracking_uri(arguments), arguments.name, arguments.version)
     say(f"champion of {row.name} is now v{row.version}; serve it with")
     say(f"  deskgraph serve --model {row.location}")

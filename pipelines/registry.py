@@ -72,6 +72,35 @@ def rollback(tracking_uri: str, name: str = "", version: str = PREVIOUS) -> Regi
     return find_version(tracking_uri, row.name, row.version)
 
 
+def rollback_served(
+    tracking_uri: str, name: str, version: str, target: str, *, at_once: bool = False
+) -> RegisteredVersion:
+    """Rolls an earlier version out on a cluster, over the graph of what serves there now.
+
+    The champion alias moves when it serves all of the traffic, and not before.
+
+    Args:
+        tracking_uri: As in `list_versions`.
+        name: As in `find_version`.
+        version: A number or an alias.
+        target: `kserve://…` (see `components.deploy.target`).
+        at_once: In one step and without comparison; a roll-out under way is taken away.
+
+    Raises:
+        InputError: There is no such version, or the target is none.
+        DeskGraphError: It was not rolled out; what served before still serves.
+    """
+    from components.deploy.deploying import DeployRequest, deploy_version
+    from components.deploy.target import parse_target
+
+    parse_target(target)
+    row = find_version(tracking_uri, name, version)
+    deploy_version(
+        DeployRequest(row.name, row.version, target, tracking_uri, graph_uri=None, at_once=at_once)
+    )
+    return find_version(tracking_uri, row.name, row.version)
+
+
 def _open(tracking_uri: str) -> ModelRegistry:
     database = database_path(tracking_uri)
     if database is not None and not database.exists():

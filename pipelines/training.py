@@ -77,6 +77,7 @@ def build_training(profile: Profile) -> Any:
         export_settings: dict = placed.settings("export"),  # noqa: B008
         evaluate_settings: dict = placed.settings("evaluate"),  # noqa: B008
         select_settings: dict = placed.settings("select"),  # noqa: B008
+        deploy_settings: dict = placed.settings("deploy"),  # noqa: B008
     ) -> TrainingOutputs:
         """Trains, compresses, compares, registers and deploys a ticket model over its graph.
 
@@ -104,6 +105,7 @@ def build_training(profile: Profile) -> Any:
             export_settings: Settings of export (ExportSettings) by name.
             evaluate_settings: Settings of evaluate (EvaluateSettings) by name.
             select_settings: Settings of select (SelectSettings) by name.
+            deploy_settings: Settings of a roll-out on a cluster (RolloutSettings) by name.
         """
         seen = placed.add(
             "fingerprint",
@@ -277,6 +279,7 @@ def build_training(profile: Profile) -> Any:
                     code=code,
                     tickets=seen.outputs["tickets"],
                     graph_fingerprint=graph_state,
+                    deploy_target=deploy_target,
                 ),
             )
             registered.set_caching_options(False)
@@ -284,12 +287,15 @@ def build_training(profile: Profile) -> Any:
                 placed.add(
                     "deploy",
                     deploy(
-                        model=registered.outputs["location"],
                         name=seen.outputs["model_name"],
                         version=registered.outputs["version"],
                         deploy_target=deploy_target,
+                        tracking_uri=tracking_uri,
                         graph_uri=graph_uri,
                         graph_fingerprint=graph_state,
+                        shards=shards,
+                        settings=deploy_settings,
+                        run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
                     ),
                 ).set_caching_options(False)
         placed.apply()

@@ -1,4 +1,4 @@
-"""Brings a registered version up at a target; the old one serves until the new one has answered."""
+"""Brings a registered version up on this machine; the old one serves until it has answered."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from components.deploy.smoke import AnswerCheck, check_answers
+from components.deploy.target import SHAPE
 from kg_schema.errors import DeskGraphError, InputError
 
 TOKEN_VARIABLE = "DESKGRAPH_SUPERVISOR_TOKEN"  # noqa: S105 - the variable's name
@@ -44,7 +45,7 @@ class Deployment:
 def deploy_model(
     model: str, name: str, version: str, deploy_target: str, graph_uri: str = ""
 ) -> Deployment:
-    """Deploys a version and answers a ticket through it.
+    """Deploys a version to the local supervisor and answers a ticket through it.
 
     Args:
         model: Location of the model directory, as the registration tells.
@@ -87,14 +88,10 @@ def deploy_model(
 
 def _check_target(target: str) -> None:
     parts = urlsplit(target)
-    if parts.scheme == "kserve":
-        raise InputError(
-            "clusters are not deployed to from here yet",
-            where=target,
-            fix="name the local supervisor, http://127.0.0.1:PORT",
-        )
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InputError("no deploy target", where=target, fix="give http://127.0.0.1:PORT")
+        raise InputError(
+            "no deploy target", where=target, fix=f"give http://127.0.0.1:PORT or {SHAPE}"
+        )
     if parts.scheme == "http" and not _is_loopback(parts.hostname):
         raise InputError("a token would travel in the clear", where=target, fix="use https://")
 

@@ -1,4 +1,4 @@
-"""The register step: the winner becomes a version, and champion of its data set."""
+"""The register step: the winner becomes a version, and champion where nothing is deployed."""
 
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ def register(
     code: str,
     tickets: str,
     graph_fingerprint: str,
+    deploy_target: str = "",
 ) -> NamedTuple("Outputs", [("version", str), ("location", str)]):
     """Registers by content: the same model twice is the same version. Never cached."""
     from components.register.registration import register_model
@@ -26,5 +27,13 @@ def register(
     with reported():
         lineage = {"code": code, "tickets": tickets, "graph": graph_fingerprint}
         cards = {"model_card.md": model_card.path, "data_card.md": data_card.path}
-        done = register_model(model.path, selection.path, tracking_uri, name, lineage, cards=cards)
+        done = register_model(
+            model.path,
+            selection.path,
+            tracking_uri,
+            name,
+            lineage,
+            cards=cards,
+            deploy_target=deploy_target,
+        )
         return (done.version, done.location)

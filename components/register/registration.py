@@ -56,8 +56,9 @@ def register_model(
     lineage: Mapping[str, str],
     *,
     cards: Mapping[str, str] | None = None,
+    deploy_target: str = "",
 ) -> Registration:
-    """Makes a model directory the champion of its name.
+    """Makes a model directory a version of its name, and champion where nothing is to be deployed.
 
     The files are copied into the registry as they are (safetensors and ONNX, no MLflow flavour, so
     nothing is pickled). The version is made after its files are whole, the alias moves last: an
@@ -72,6 +73,8 @@ def register_model(
         lineage: Digests of code, tickets and graph, and whatever else tells where it comes from;
             empty values are left out.
         cards: Locations of further texts to keep beside the model, by file name.
+        deploy_target: Where it will be served; the version is then `candidate` until it serves
+            there. Empty makes it champion at once.
 
     Raises:
         InputError: A location holds nothing, or the directory holds a pickle.
@@ -93,7 +96,7 @@ def register_model(
         {CONTENT_TAG: digest, **_tags(directory, manifest, lineage)},
         texts,
     )
-    registry.promote(name, version.version)
+    (registry.nominate if deploy_target else registry.promote)(name, version.version)
     return Registration(name, version.version, version.location, digest, known is None)
 
 

@@ -2,11 +2,16 @@ import json
 import os
 import signal
 import time
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import httpx
 import pytest
 
+from components.deploy.component import deploy
 from components.deploy.deployment import TOKEN_VARIABLE, DeployError, deploy_model
+from components.register.registration import register_model
+from components.registry import CANDIDATE, CHAMPION, ModelRegistry
 from pipelines.supervisor import RECORD_NAME, start_supervisor
 from serving.manifest import write_manifest
 from tests.serving.tiny_models import answer_model, intent_model
@@ -19,7 +24,7 @@ def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     damaged = intent_model(folder / "damaged", note="damaged")
     (damaged / "onnx" / "model.onnx").write_bytes(b"")
-    unservable = intent_model(folder / "unservable")
+    unservable = intent_model(folder / "unservable", note="unservable")
     write_manifest(unservable, "model", task="poem")
     return {
         "answer": str(answer_model(folder / "answer")),
@@ -126,3 +131,39 @@ def test_what_it_serves_ends_with_it_however_it_ends(tmp_path, models, monkeypat
         serving = running.current()["pid"]
         os.kill(running.pid, signal.SIGKILL)
         assert gone(serving)
+
+
+def test_the_step_moves_the_alias_when_the_version_serves_and_not_when_it_cannot(
+    supervisor, models, tmp_path
+):
+    running, _ = supervisor
+    selection, record = tmp_path / "selection.json", tmp_path / "record.json"
+    selection.write_text("{}")
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    registry = ModelRegistry(uri)
+    rollout = SimpleNamespace(path=str(record), metadata={})
+    ends = {"intent": ("promoted", (CHAMPION,)), "unservable": ("stopped", (CANDIDATE,))}
+    for kind, (outcome, aliases) in ends.items():
+        version = register_model(
+            models[kind], str(selection), uri, "shop", {}, deploy_target=running.url
+        ).version
+        assert registry.version("shop", version).aliases == (CANDIDATE,)
+        fails = pytest.raises(SystemExit) if kind == "unservable" else nullcontext()
+        with fails:
+            (url,) = deploy.python_func(
+                name="shop",
+                version=version,
+                deploy_target=running.url,
+                tracking_uri=uri,
+                graph_uri="",
+                graph_fingerprint="",
+                shards=SimpleNamespace(path=str(tmp_path)),
+                settings={},
+                run="",
+                rollout=rollout,
+                metrics=None,
+            )
+            assert url == running.current()["url"]
+        assert registry.version("shop", version).aliases == aliases
+        assert rollout.metadata == {"outcome": outcome, "version": version}
+    assert registry.with_alias("shop", CHAMPION).version == "1"

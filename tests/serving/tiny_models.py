@@ -18,17 +18,35 @@ LABELS = ("out_of_scope", "return_window", "warranty_length")
 WORDS = ("[PAD]", "[UNK]", "</s>", "warranty", "return", "hello", "two", "years")
 
 
-def intent_model(directory: Path, labels: Sequence[str] = LABELS, note: str = "") -> Path:
-    """A classifier that knows one word a label; `note` changes the content's digest."""
-    table = np.zeros((len(WORDS), len(labels)), np.float32)
+def intent_model(
+    directory: Path,
+    labels: Sequence[str] = LABELS,
+    note: str = "",
+    *,
+    words: int = len(WORDS),
+    work: int = 0,
+    **settings: float,
+) -> Path:
+    """A classifier that knows one word a label; `note` changes the content's digest.
+
+    A word beyond the first `words` makes it fail; `work` is the side of a matrix that it squares
+    for every answer, to take its time.
+    """
+    table = np.zeros((words, len(labels)), np.float32)
     table[WORDS.index("return"), 1] = table[WORDS.index("warranty"), 2] = 20
     table[WORDS.index("hello"), 0] = 1
     nodes = [
         helper.make_node("Gather", ["table", "input_ids"], ["rows"], axis=0),
-        helper.make_node("ReduceSum", ["rows", "axes"], ["logits"], keepdims=0),
+        helper.make_node("ReduceSum", ["rows", "axes"], ["sums"], keepdims=0),
+        helper.make_node("ReduceSum", ["sums"], ["sum"], keepdims=0),
+        helper.make_node("Mul", ["square", "sum"], ["scaled"]),
+        helper.make_node("MatMul", ["scaled", "square"], ["product"]),
+        helper.make_node("ReduceMin", ["product"], ["nothing"], keepdims=0),
+        helper.make_node("Add", ["sums", "nothing"], ["logits"]),
     ]
-    constants = {"table": table, "axes": np.array([1], np.int64)}
-    serving = {
+    square = np.zeros((max(1, work), max(1, work)), np.float32)
+    constants = {"table": table, "axes": np.array([1], np.int64), "square": square}
+    serving: dict[str, object] = {
         "task": "intent",
         "labels": list(labels),
         "max_length": 64,
@@ -38,6 +56,7 @@ def intent_model(directory: Path, labels: Sequence[str] = LABELS, note: str = ""
         "temperature": 1.0,
         "out_of_scope_threshold": 0.0,
         "agreement": {"argmax": 1.0, "note": note},
+        **settings,
     }
     return _write(directory, nodes, constants, ["batch", len(labels)], serving)
 

@@ -98,7 +98,7 @@ def test_a_server_that_is_not_there_is_told():
 @pytest.mark.parametrize(
     ("target", "what"),
     [
-        ("kserve://shop/assistant", "not deployed to from here yet"),
+        ("kserve://shop/assistant", "no deploy target"),
         ("", "no deploy target"),
         ("ftp://127.0.0.1", "no deploy target"),
         ("http://example.org:80", "in the clear"),

@@ -7,6 +7,7 @@ from components.digests import digest_labels
 from components.register import registration
 from components.register.registration import register_model
 from components.registry import (
+    CANDIDATE,
     CHAMPION,
     PREVIOUS,
     ModelRegistry,
@@ -123,6 +124,22 @@ def test_an_interrupted_registration_keeps_the_champion_and_can_be_repeated(
     done = register_model(models[1], selection, uri, NAME, LINEAGE)
     assert done.version == "2"
     assert len(ModelRegistry(uri).versions(NAME)) == 2
+
+
+def test_what_is_to_be_deployed_is_candidate_until_it_serves(uri, selection, models):
+    register_model(models[0], selection, uri, NAME, LINEAGE)
+    target = {"deploy_target": "http://127.0.0.1:1"}
+    done = register_model(models[1], selection, uri, NAME, LINEAGE, **target)
+    registry = ModelRegistry(uri)
+    assert registry.version(NAME, done.version).aliases == (CANDIDATE,)
+    assert registry.with_alias(NAME, CHAMPION).version == "1"
+    registry.promote(NAME, done.version)
+    assert registry.version(NAME, done.version).aliases == (CHAMPION,)
+    assert registry.with_alias(NAME, PREVIOUS).version == "1"
+    register_model(models[1], selection, uri, NAME, LINEAGE, **target)
+    assert registry.with_alias(NAME, CANDIDATE) is None
+    with pytest.raises(InputError, match="no version 9"):
+        registry.version(NAME, "9")
 
 
 def test_models_of_other_data_do_not_meet(uri, selection, models):

@@ -228,7 +228,7 @@ def _pod(name: str, image: str, arguments: list[str]) -> dict[str, Any]:
                         "capabilities": {"drop": ["ALL"]},
                         "seccompProfile": {"type": "RuntimeDefault"},
                     },
-                    "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
+                    "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - in the pod
                 }
             ],
             "volumes": [{"name": "tmp", "emptyDir": {}}],
