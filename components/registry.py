@@ -209,11 +209,6 @@ class ModelRegistry:
         with self.errors():
             self.client.set_model_version_tag(name, version, key, value)
 
-    def note(self, name: str, version: str, key: str, value: str) -> None:
-        """Writes a tag of a version."""
-        with self.errors():
-            self.client.set_model_version_tag(name, version, key, value)
-
     def artifact(self, version: RegisteredVersion, path: str) -> str:
         """Returns the location of a file that was registered with a version.
 
