@@ -15,7 +15,6 @@ from kg_schema.errors import InputError
 if TYPE_CHECKING:
     from pipelines.placement import Profile
 
-KFP_NAMESPACE = "kubeflow"
 # Module and builder by name; a builder takes a profile and returns a kfp pipeline.
 PIPELINES = {
     "training": ("pipelines.training", "build_training"),
@@ -72,7 +71,7 @@ def version_name(package: Path) -> str:
 
 
 def compile_objects(
-    name: str, profile: Profile, out: Path, *, version: str, namespace: str = KFP_NAMESPACE
+    name: str, profile: Profile, out: Path, *, version: str, namespace: str
 ) -> None:
     """Writes a pipeline as the Kubernetes objects Pipeline and PipelineVersion.
 

@@ -111,7 +111,7 @@ def test_the_objects_are_what_the_schemas_allow(
     package: Path, profile: Profile, tmp_path: Path
 ) -> None:
     out = tmp_path / "objects.yaml"
-    compile_objects(package.stem, profile, out, version=version_name(package))
+    compile_objects(package.stem, profile, out, version=version_name(package), namespace="ml")
     known = schemas()
     for each in documents(out):
         assert not list(known[each["kind"]].iter_errors(each))
