@@ -183,9 +183,9 @@ def _add_images(commands: Subparsers) -> None:
     add("--base-digest", default="", metavar="SHA", help="the base's digest, sha256:…")
     add("--build-flags", default="", metavar="=TEXT", help="further options of the build")
     add("--push-flags", default="", metavar="=TEXT", help="further options of the push")
-    add("--out", type=Path, default=Path("out/images.json"), metavar="FILE", help="the record")
+    add("--out", type=Path, metavar="FILE", help="the record (default: out/images.json)")
     show = _command(verbs, "show", "Say which images were built", "images_show", "serve")
-    show.add_argument("--images", type=Path, metavar="FILE", help="the record")
+    show.add_argument("--images", type=Path, metavar="FILE", help="the record (as build)")
 
 
 def _add_submit(commands: Subparsers) -> None:

@@ -99,18 +99,19 @@ def images_build(arguments: argparse.Namespace) -> int:
     import shlex
 
     from pipelines.containers import find_engine
-    from pipelines.images import KINDS, Base, build_images
+    from pipelines.images import KINDS, RECORD, Base, build_images
 
+    record = arguments.out or RECORD
     engine = find_engine(shlex.split(arguments.build_flags), shlex.split(arguments.push_flags))
     images = build_images(
         arguments.kinds or KINDS,
         engine,
         registry=arguments.registry,
         base=Base(arguments.base_image, arguments.base_digest),
-        record=arguments.out,
+        record=record,
     )
     _say_images(images)
-    say(f"wrote {arguments.out}")
+    say(f"wrote {record}")
     return 0
 
 

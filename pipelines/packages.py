@@ -18,7 +18,6 @@ from pipelines.parameters import Parameter, declared_parameters
 if TYPE_CHECKING:
     from pipelines.placement import Profile
 
-KFP_NAMESPACE = "kubeflow"
 # Module and builder by name; a builder takes a profile and returns a kfp pipeline.
 PIPELINES = {
     "training": ("pipelines.training", "build_training"),
@@ -91,7 +90,7 @@ def compile_package(name: str, profile: Profile, out: Path) -> None:
 
 
 def compile_objects(
-    name: str, profile: Profile, out: Path, *, version: str, namespace: str = KFP_NAMESPACE
+    name: str, profile: Profile, out: Path, *, version: str, namespace: str
 ) -> None:
     """Writes a pipeline as the Kubernetes objects Pipeline and PipelineVersion.
 

@@ -96,7 +96,8 @@ def test_the_objects_are_what_the_schemas_allow(
     package: Path, profile: Profile, tmp_path: Path
 ) -> None:
     out = tmp_path / "objects.yaml"
-    compile_objects(package.stem, profile, out, version=read_package(package).object_name)
+    version = read_package(package).object_name
+    compile_objects(package.stem, profile, out, version=version, namespace="ml")
     for each in documents(out):
         schema = crd_validator(each["apiVersion"], each["kind"])
         assert schema is not None
