@@ -24,9 +24,8 @@ if TYPE_CHECKING:
 CHAMPION = "champion"
 PREVIOUS = "previous"
 CONTENT_TAG = "content_sha256"
-GRAPH_TAG = "graph"
-# Set where a later retraining found the version as good under changed policies.
-GRAPH_STAMP_TAG = "graph_stamp"
+STAMP_SUFFIX = "_stamp"
+"""Ends a tag that stands for the one without it, since a retraining found no better candidate."""
 ARTIFACT_FOLDER = "artifacts"
 MODEL_FOLDER = "model"
 SQLITE = "sqlite:///"
@@ -194,6 +193,21 @@ class ModelRegistry:
         return {alias: str(version) for alias, version in aliases.items()}
 
 
+def recorded(version: RegisteredVersion, tag: str) -> str:
+    """Returns what a version stands on: what it was last stamped with, else registered with.
+
+    Args:
+        version: The version.
+        tag: `graph`, `tickets` or `intents`.
+    """
+    return version.tags.get(f"{tag}{STAMP_SUFFIX}") or version.tags.get(tag, "")
+
+
+def recorded_fingerprint(version: RegisteredVersion) -> str:
+    """Returns the fingerprint of the policies a version stands on; empty where it had no graph."""
+    return recorded(version, "graph")
+
+
 def champion_location(tracking_uri: str, name: str) -> str | None:
     """Returns where the champion's model directory lies; None where there is no champion.
 
@@ -212,14 +226,6 @@ def champion_location(tracking_uri: str, name: str) -> str | None:
         logger.warning("%s: the champion's files are gone from %s", name, champion.location)
         return None
     return champion.location
-
-
-def recorded_fingerprint(version: RegisteredVersion) -> str:
-    """Returns the policy fingerprint a version is good for; empty where none was recorded.
-
-    The one it was trained under, or that of a later stamp.
-    """
-    return version.tags.get(GRAPH_STAMP_TAG) or version.tags.get(GRAPH_TAG, "")
 
 
 def database_path(tracking_uri: str) -> Path | None:
