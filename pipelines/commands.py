@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from pipelines.kfp_api import Access
     from pipelines.placement import Profile
 
+WATCH_RETRY_S = 20.0
+"""It is run every minute, and ended before the next."""
+
 
 def say(text: str = "") -> None:
     """Writes one line of a command's result to standard output."""
@@ -202,7 +205,7 @@ def watch(arguments: argparse.Namespace) -> int:
         experiment=arguments.experiment,
         back_off_s=arguments.back_off,
     )
-    check(_backend(arguments), wanted, say)
+    check(_backend(arguments, retry_for_s=WATCH_RETRY_S), wanted, say)
     return 0
 
 
@@ -214,15 +217,14 @@ def _again(access: Access) -> str:
     return " ".join(["deskgraph submit", *given])
 
 
-def _backend(arguments: argparse.Namespace) -> PipelinesClient:
+def _backend(arguments: argparse.Namespace, **options: float) -> PipelinesClient:
     from pipelines.client import PipelinesClient
     from pipelines.kfp_api import Access
 
-    return PipelinesClient(
-        Access.find(
-            arguments.host, arguments.namespace, arguments.token_file, arguments.cookie_file
-        )
+    access = Access.find(
+        arguments.host, arguments.namespace, arguments.token_file, arguments.cookie_file
     )
+    return PipelinesClient(access, **options)
 
 
 def ask(arguments: argparse.Namespace) -> int:

@@ -1,7 +1,9 @@
 """Cron as Kubeflow Pipelines reads it: six fields, seconds first.
 
-The backend takes five fields too, as seconds to months: the usual "0 3 * * *" would then start a
-run every hour. So five are refused here.
+The backend takes more than is good for it, so two things are refused here. Five fields it reads as
+seconds to months: the usual "0 3 * * *" would start a run every hour. On a day that never comes,
+such as 31 February, its scheduler looks for the next time without end, and starts no run of anybody
+from then on.
 """
 
 from __future__ import annotations

@@ -35,6 +35,8 @@ CONNECT_FOR_S = 10.0
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 10.0
 PASSING = frozenset({429, 500, 502, 503, 504})
+INTERNAL = 13
+"""gRPC's code of an error whose details say no more than that."""
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +48,13 @@ class KfpError(DeskGraphError):
 
 
 class KfpAway(KfpError):
-    """The API is not there for now; what it was asked for may have been done."""
+    """The API is not there for now; what it was asked for may have been done.
+
+    Attributes:
+        given_up: Whether it was waited for, in vain.
+    """
+
+    given_up = False
 
 
 class KfpConflict(KfpError):
@@ -105,7 +113,11 @@ class Access:
                 where=HOST_VARIABLE,
                 fix="give --host URL, such as http://localhost:8888",
             )
-        cookie = _content(cookie_file) if cookie_file else env.get(COOKIE_VARIABLE, "").strip()
+        cookie = env.get(COOKIE_VARIABLE, "")
+        if cookie_file is not None:
+            cookie = _content(cookie_file)
+        elif cookie:
+            cookie = _one_line(cookie, COOKIE_VARIABLE)
         projected = Path(env.get(TOKEN_VARIABLE) or POD_TOKEN)
         if token_file is None and not cookie and projected.is_file():
             token_file = projected
@@ -222,7 +234,8 @@ class KfpApi:
                 return attempt()
             except KfpAway as away:
                 limit = self._retry_for_s if self._answered else self._connect_for_s
-                if time.monotonic() - start + pause > limit:
+                if away.given_up or time.monotonic() - start + pause > limit:
+                    away.given_up = True
                     raise
                 logger.warning("%s; again in %.1f s", away.what, pause)
             time.sleep(pause)
@@ -284,7 +297,7 @@ class KfpApi:
     def _away(self, what: str, reason: str) -> KfpAway:
         fix = "see that the address is right and can be reached from here"
         if self._answered:
-            fix = "the same command goes on when the API server is back"
+            fix = "try again when the API server is back"
         return KfpAway(
             f"cannot {what}: the API is away ({reason})", where=self.access.host, fix=fix
         )
@@ -304,18 +317,28 @@ def _usable(host: str) -> bool:
 
 def _content(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8").strip()
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot be read ({type(error).__name__})", where=str(path)) from error
-    if not text or not text.isprintable():
-        raise InputError("holds no token or cookie on one line", where=str(path))
+    return _one_line(text, str(path))
+
+
+def _one_line(text: str, where: str) -> str:
+    text = text.strip()
+    # It becomes a header; a line break in it would begin another one.
+    if not text or not (text.isascii() and text.isprintable()):
+        raise InputError("holds no token or cookie on one line", where=where)
     return text
 
 
 def _message(error: Any) -> str:
+    """What a refusal says: the service's own words, where it tells them apart from its path."""
     try:
         told = json.loads(error.body)
-        said = told.get("message") or told.get("error_message") or told.get("error")
+        said = told.get("message") or told.get("error_message")
+        details = told.get("details")
     except (TypeError, ValueError, AttributeError):
-        said = ""
+        said, details = "", None
+    if details and told.get("code") != INTERNAL:
+        said = details[0].get("message") or said
     return str(said or error.reason or "no reason given")

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from components.registry import CHAMPION, ModelRegistry, recorded_fingerprint
@@ -150,13 +150,19 @@ def _start(client: PipelinesClient, watch: Watch, owner: str, name: str, why: st
 
 def _too_soon(client: PipelinesClient, owner: str, name: str, back_off_s: float) -> str:
     """Why no other run for the same policies is due yet; empty where one is."""
-    for run in client.runs_of(owner, equals("display_name", name)):
-        ended = moment(run.finished_at) or run.created_at
-        due = ended + timedelta(seconds=back_off_s)
-        if due > datetime.now(UTC):
-            left = format_duration((due - datetime.now(UTC)).total_seconds())
-            return f"a run for them {run.state.lower()}: {_told(run)}; the next in {left}"
-    return ""
+    runs = client.runs_of(owner, equals("display_name", name))
+    last = max(runs, key=_ended, default=None)
+    if last is None:
+        return ""
+    left_s = (_ended(last) - datetime.now(UTC)).total_seconds() + back_off_s
+    if left_s <= 0:
+        return ""
+    next_one = f"the next in {format_duration(left_s)}"
+    return f"a run for them {last.state.lower()}: {_told(last)}; {next_one}"
+
+
+def _ended(run: Any) -> datetime:
+    return moment(run.finished_at) or run.created_at
 
 
 def _earlier(under_way: list[Any], run: Any) -> Any:

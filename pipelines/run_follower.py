@@ -18,12 +18,17 @@ from pipelines.client import SUCCEEDED, UNDER_WAY, PipelinesClient, moment
 POLL_S = 3.0
 CACHED_WITHIN_S = 1.0
 """A step that ran takes its pod's start alone longer; one kept from the cache has no pod."""
+LATE_LOOKS = 5
+"""The backend writes a run's end before that of its steps: so often it is looked at once more."""
 LINE_LENGTH = 300
 FAILED = "FAILED"
+# A run that was ended passes through this state, and then counts as failed.
+CANCELING = "CANCELING"
 
 _DRIVER = "-driver"
-# What kfp's own programs write around a step's output.
-_LAUNCHER = re.compile(r"^(?:[IWEF]\d{4} |\[KFP |time=|\S+ \S+ \[|$)")
+# What kfp's launcher and Argo write around a step's own output, and how the launcher ends.
+_AROUND = re.compile(r"^(?:[IWEF]\d{4} |\[KFP |time=|Error: exit status|\W*$)")
+_FATAL = re.compile(r"^F\d{4} [^]]*\] (?P<said>.+)")
 _EXCEPTION = re.compile(r"^(?:\w+\.)*\w*(?:Error|Exception|Exit|Interrupt)\b")
 
 
@@ -94,12 +99,13 @@ class RunFollower:
         run = self._client.run(self._run_id)
         at = run.pipeline_version_reference
         steps = planned_steps(self._client.read_version(at) if at else run)
-        while True:
-            self._tell(run, steps)
-            if run.state not in UNDER_WAY:
-                break
+        late = LATE_LOOKS
+        self._tell(run, steps)
+        while run.state in UNDER_WAY or (late and _at_work(run)):
+            late -= run.state not in UNDER_WAY
             self._sleep(self._poll_s)
             run = self._client.run(self._run_id)
+            self._tell(run, steps)
         if self._terminal:
             self._stream.write("\r\x1b[K")
         failures = () if run.state == SUCCEEDED else tuple(self._failures(run, steps))
@@ -128,6 +134,9 @@ class RunFollower:
         self._stream.flush()
 
     def _failures(self, run: Any, steps: list[Step]) -> Iterator[str]:
+        if any(each.state == CANCELING for each in run.state_history or ()):
+            yield "somebody ended the run"
+            return
         nodes = _nodes(run)
         failed = [step for step in steps if _state(step, nodes)[0] == FAILED.lower()]
         for step in failed:
@@ -135,6 +144,10 @@ class RunFollower:
             yield f"{step.shown}: {said}"
         if not failed and run.error is not None and run.error.message:
             yield _one_line(run.error.message)
+        elif not failed:
+            # A branch's own driver is no step.
+            drivers = (name for name in nodes if name.endswith(_DRIVER))
+            yield from (f"{name}: failed" for name in drivers if nodes[name].state == FAILED)
 
     def _messages(self, step: Step, nodes: Mapping[str, Any]) -> Iterator[str]:
         """Returns what a failed step's pods said, the last attempt's first."""
@@ -169,16 +182,24 @@ def last_words(log: str) -> str:
                 return _one_line(str(json.loads(line.split(ERROR_MARK, 1)[1])["message"]))
             except (ValueError, KeyError, TypeError):
                 return _one_line(line)
-    said = [line for line in lines if not _LAUNCHER.match(line)]
-    raised = (line for line in reversed(said) if _EXCEPTION.match(line))
-    return _one_line(next(raised, said[-1] if said else ""))
+    said = [line for line in lines if not _AROUND.match(line)]
+    if raised := [line for line in said if _EXCEPTION.match(line)]:
+        return _one_line(raised[-1])
+    if fatal := [found["said"] for line in lines if (found := _FATAL.match(line))]:
+        return _one_line(fatal[-1])
+    return _one_line(said[-1]) if said else ""
 
 
 def _nodes(run: Any) -> dict[str, Any]:
     """What the backend says of each node, by name; of nodes of one name, the latest."""
     details = run.run_details.task_details if run.run_details else None
-    ordered = sorted(details or (), key=lambda task: task.start_time.timestamp())
-    return {task.display_name: task for task in ordered}
+    # Rows of the cache have no name.
+    named = [task for task in details or () if task.display_name and task.start_time]
+    return {task.display_name: task for task in sorted(named, key=lambda task: task.start_time)}
+
+
+def _at_work(run: Any) -> bool:
+    return any(node.state in ("PENDING", "RUNNING") for node in _nodes(run).values())
 
 
 def _state(step: Step, nodes: Mapping[str, Any]) -> tuple[str, datetime | None, float]:

@@ -47,7 +47,7 @@ FIELDS = {
     },
 }  # fmt: skip
 COLUMNS = {
-    "experiments": {"display_name", "description", "created_at", "experiment_id", "namespace"},
+    "experiments": {"display_name", "name", "description", "created_at", "experiment_id"},
     "pipelines": {"display_name", "name", "description", "created_at", "pipeline_id", "namespace"},
     "pipeline_versions": {
         "display_name", "name", "description", "created_at", "pipeline_version_id",
@@ -68,16 +68,39 @@ TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "NUMBER_INTEGER": ("double or integer", lambda value: _is_number(value)),
     "NUMBER_DOUBLE": ("double or integer", lambda value: _is_number(value)),
 }
+# MariaDB compares without case.
+OPERATIONS: dict[str, Callable[[str, Object], bool]] = {
+    "EQUALS": lambda value, said: value == said["stringValue"].lower(),
+    "IN": lambda value, said: value in map(str.lower, said["stringValues"]["values"]),
+    "IS_SUBSTRING": lambda value, said: said["stringValue"].lower() in value,
+}
 _CRON_FIELD = re.compile(r"(?:[*?]|\w+(?:-\w+)?)(?:/\d+)?(?:,(?:[*?]|\w+(?:-\w+)?)(?:/\d+)?)*")
 _CRON_BOUNDS = ((0, 59), (0, 59), (0, 23), (1, 31), (1, 12), (0, 6))
 
 
 class Refused(Exception):
-    """An answer that is no success."""
+    """An answer that is no success.
 
-    def __init__(self, status: int, message: str) -> None:
+    Args:
+        status: Of HTTP.
+        message: What the service says.
+        by: Who says it: the service behind the gateway, the `gateway`, or the `upload` server.
+    """
+
+    def __init__(self, status: int, message: str, by: str = "service") -> None:
         super().__init__(message)
-        self.status, self.message = status, message
+        self.status, self.message, self.by = status, message, by
+
+    def body(self) -> Object:
+        """The answer's JSON."""
+        if self.by == "upload":
+            return {"error_message": f"Failed to create: {self.message}", "error_details": "…"}
+        code = CODES.get(self.status, 13)
+        if self.by == "gateway":
+            return {"code": code, "message": self.message}
+        short = "Internal Server Error" if code == 13 else self.message
+        details = [{"@type": "type.googleapis.com/google.rpc.Status", "message": short}]
+        return {"code": code, "message": f"Failed to serve: {self.message}", "details": details}
 
 
 class LostConnection(Exception):
@@ -134,7 +157,7 @@ class KfpServer:
         """Plays the backend: a run's state and its steps."""
         with self._lock:
             run = self.objects["runs"][run_id]
-            run["state"] = state
+            self._pass(run, state)
             run["run_details"] = {"task_details": list(tasks)}
             if state in TERMINAL:
                 run["finished_at"] = self.now()
@@ -175,7 +198,9 @@ class KfpServer:
                     return handler(self, query, **given)
                 return handler(self, json.loads(body) if body else {}, **given)
         known = any(re.fullmatch(pattern, path) for _, pattern, _ in _ROUTES)
-        raise Refused(501 if known else 404, "Method Not Allowed" if known else "Not Found")
+        if known:
+            raise Refused(501, "Method Not Allowed", by="gateway")
+        raise Refused(404, "Not Found", by="gateway")
 
     def _list(self, kind: str, key: str, query: dict[str, str], rows: list[Object]) -> Object:
         fits = _predicates(kind, query.get("filter", ""))
@@ -184,7 +209,9 @@ class KfpServer:
         if by not in COLUMNS[kind] or order not in ("", "asc", "desc"):
             raise Refused(400, f"Invalid sorting field: {by!r}")
         rows.sort(key=lambda row: (row.get(by) or "", row[key]), reverse=order == "desc")
-        size = min(int(query.get("page_size") or 0) or 20, 200)
+        if (asked_size := int(query.get("page_size") or 0)) < 0:
+            raise Refused(400, "The page size should be greater than 0")
+        size = min(asked_size or 20, 200)
         asked = [query.get("filter", ""), query.get("sort_by", "")]
         start = 0
         if token := query.get("page_token"):
@@ -208,8 +235,6 @@ class KfpServer:
         return {"multi_user": False, "tag_name": "2.14.3"}
 
     def _list_experiments(self, query: dict[str, str]) -> Object:
-        if query.get("namespace"):
-            raise Refused(400, "In single-user mode, ListExperiment cannot filter by namespace.")
         return self._list("experiments", "experiment_id", query, self.all("experiments"))
 
     def _create_experiment(self, body: Object) -> Object:
@@ -235,10 +260,10 @@ class KfpServer:
     def _upload_version(self, query: dict[str, str], content: bytes) -> Object:
         pipeline = query.get("pipelineid", "")
         if pipeline not in self.objects["pipelines"]:
-            raise Refused(400, f"Pipeline {pipeline} not found")
+            raise Refused(400, f"Pipeline {pipeline} not found", by="upload")
         documents = list(yaml.safe_load_all(content))
         if "pipelineInfo" not in documents[0]:
-            raise Refused(500, "Failed to create a pipeline version: no pipeline spec is provided")
+            raise Refused(500, "unknown template format: pipeline spec is invalid", by="upload")
         spec = documents[0]
         if len(documents) > 1:
             spec = {"pipeline_spec": documents[0], "platform_spec": documents[1]}
@@ -248,7 +273,11 @@ class KfpServer:
             "display_name": query.get("display_name") or query["name"],
             "pipeline_spec": spec,
         }
-        return self._keep("versions", "pipeline_version_id", body, unique=("pipeline_id", "name"))
+        unique = ("pipeline_id", "name")
+        try:
+            return self._keep("versions", "pipeline_version_id", body, unique=unique)
+        except Refused as refusal:
+            raise Refused(refusal.status, refusal.message, by="upload") from None
 
     def _list_runs(self, query: dict[str, str]) -> Object:
         return self._list("runs", "run_id", query, self.all("runs"))
@@ -262,14 +291,19 @@ class KfpServer:
             raise Refused(500, "Run name cannot be empty")
         self._check_run(body)
         body = {**body, "state": "PENDING", "storage_state": "AVAILABLE"}
+        body["state_history"] = [{"update_time": self.now(), "state": "PENDING"}]
         body["finished_at"] = "1970-01-01T00:00:00Z"
         return self._keep("runs", "run_id", body)
+
+    def _pass(self, run: Object, state: str) -> None:
+        run["state"] = state
+        run["state_history"].append({"update_time": self.now(), "state": state})
 
     def _terminate(self, body: Object, run: str) -> Object:
         found = self._get("runs", run)
         if found["state"] in (*TERMINAL, "CANCELING"):
             raise Refused(400, f"Failed to terminate a run {run}. Row not found")
-        found["state"] = "CANCELING"
+        self._pass(found, "CANCELING")
         return {}
 
     def _list_recurring(self, query: dict[str, str]) -> Object:
@@ -285,11 +319,11 @@ class KfpServer:
             raise Refused(500, "Recurring run's name cannot be empty")
         if not 1 <= int(body.get("max_concurrency") or 0) <= 10:
             raise Refused(400, "Max concurrency of a recurring run must be at least 1 and at most")
-        _check_cron(body["trigger"]["cron_schedule"]["cron"])
-        if body.get("mode") not in ("ENABLE", "DISABLE"):
-            raise Refused(400, "Failed to convert a API recurring run: parsing its mode field")
+        if (cron := body.get("trigger", {}).get("cron_schedule", {}).get("cron")) is not None:
+            _check_cron(cron)
         self._check_run(body)
-        body = {**body, "status": f"{body['mode']}D"}
+        mode = "ENABLE" if body.get("mode") == "ENABLE" else "DISABLE"
+        body = {**body, "mode": mode, "status": f"{mode}D"}
         return self._keep("recurring_runs", "recurring_run_id", body)
 
     def _enable(self, body: Object, recurring: str) -> Object:
@@ -306,11 +340,10 @@ class KfpServer:
         return {}
 
     def _log(self, query: dict[str, str], run: str, pod: str) -> Any:
-        self._get("runs", run)
-        if pod not in self.logs:
+        if run not in self.objects["runs"]:
             # The status line is gone before the server knows that it fails.
             return json.dumps({"error_message": f"Failed to read logs for run {run}"})
-        return self.logs[pod]
+        return self.logs.get(pod, "")
 
     def _check_run(self, body: Object) -> None:
         """Looks at what will run as the backend does: its version, experiment and parameters."""
@@ -347,13 +380,15 @@ class KfpServer:
             if all(other.get(field) == body.get(field) for field in unique):
                 raise Refused(409, f"The name {body[unique[-1]]} already exist.")
         made = {**body, key: str(uuid.uuid4()), "created_at": self.now()}
+        if not made.get("runtime_config", {}).get("parameters", True):
+            del made["runtime_config"]
         self.objects[kind][made[key]] = made
         return dict(made)
 
 
 def _known(kind: str, body: Object) -> None:
     if unknown := body.keys() - FIELDS[kind]:
-        raise Refused(400, f'proto: (line 1:2): unknown field "{min(unknown)}"')
+        raise Refused(400, f'proto: (line 1:2): unknown field "{min(unknown)}"', by="gateway")
 
 
 def _is_number(value: Any) -> bool:
@@ -371,21 +406,13 @@ def _predicates(kind: str, text: str) -> Callable[[Object], bool]:
     for predicate in predicates:
         if predicate["key"] not in COLUMNS[kind]:
             raise Refused(400, f"no support for filtering on unrecognized field {predicate['key']}")
+        if predicate["operation"] not in OPERATIONS:
+            raise Refused(400, f"invalid value for enum field operation: {predicate['operation']}")
 
     def fits(row: Object) -> bool:
         for predicate in predicates:
             value = str(row.get(predicate["key"]) or "")
-            match predicate["operation"]:
-                # MariaDB compares without case.
-                case "EQUALS" | 1:
-                    held = value.lower() == predicate["stringValue"].lower()
-                case "IN" | 8:
-                    held = value in predicate["stringValues"]["values"]
-                case "IS_SUBSTRING" | 9:
-                    held = predicate["stringValue"].lower() in value.lower()
-                case other:
-                    raise Refused(400, f"operation {other}")
-            if not held:
+            if not OPERATIONS[predicate["operation"]](value.lower(), predicate):
                 return False
         return True
 
@@ -393,13 +420,21 @@ def _predicates(kind: str, text: str) -> Callable[[Object], bool]:
 
 
 def _check_cron(text: str) -> None:
-    """Refuses what the backend refuses; five fields it takes, as seconds to months."""
+    """Refuses what the backend refuses; it takes five fields too, as seconds to months."""
     fields = text.split()
+    if text in ("@hourly", "@daily", "@weekly", "@monthly", "@yearly"):
+        return
     if len(fields) not in (5, 6):
         raise Refused(400, f"Schedule cron is not a supported format: {len(fields)} fields")
     for part, (low, high) in zip(fields, _CRON_BOUNDS, strict=False):
         numbers = [int(each) for each in re.findall(r"(?<!/)\b\d+", part)]
-        if not _CRON_FIELD.fullmatch(part) or any(not low <= each <= high for each in numbers):
+        backwards = any(int(a) > int(b) for a, b in re.findall(r"\b(\d+)-(\d+)", part))
+        if (
+            not _CRON_FIELD.fullmatch(part)
+            or any(not low <= each <= high for each in numbers)
+            or backwards
+            or re.search(r"/0+\b", part)
+        ):
             raise Refused(400, f"Schedule cron is not a supported format: {part}")
 
 
@@ -454,11 +489,7 @@ def running_kfp_server() -> Iterator[KfpServer]:
                 status, answer = server.answer(self.command, self.path, self.headers, body)
             except Refused as refusal:
                 status = refusal.status
-                answer = {
-                    "code": CODES.get(status, 13),
-                    "message": refusal.message,
-                    "details": [{"message": refusal.message}],
-                }
+                answer = refusal.body()
             except LostConnection:
                 self.close_connection = True
                 return

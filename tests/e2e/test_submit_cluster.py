@@ -81,6 +81,9 @@ def test_a_step_that_fails_ends_in_its_own_line(client: PipelinesClient, package
     assert code == 1
     assert "look: t.csv: 16 is too much" in said, told
     assert said[-1].startswith("FAILED in")
+    code, said, told = run(client, package, "rows=-1")
+    assert code == 1
+    assert "count: ValueError: -1 rows" in said, told
 
 
 def test_a_run_can_be_ended(client: PipelinesClient, package: Package) -> None:

@@ -226,6 +226,8 @@ def test_the_way_in_comes_from_options_then_the_environment_then_the_pod(tmp_pat
     cookie.write_text("a=b\r\nX-Evil: 1", encoding="utf-8")
     with pytest.raises(InputError, match="on one line"):
         Access.find("h", cookie_file=cookie, environment={})
+    with pytest.raises(InputError, match=f"{COOKIE_VARIABLE}: holds no"):
+        Access.find("h", environment={COOKIE_VARIABLE: "a=b\nX-Evil: 1"})
     with pytest.raises(InputError, match="cannot be read"):
         Access.find("h", token_file=tmp_path / "none", environment={})
 

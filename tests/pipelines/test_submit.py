@@ -155,12 +155,16 @@ def test_on_a_terminal_one_line_is_rewritten(
     assert told.endswith("\r\x1b[K")
 
 
+@pytest.mark.parametrize(
+    ("template", "suffix"),
+    [("system-container-impl", ""), ("retry-system-container-impl", "(1)")],
+)
 def test_a_failed_steps_own_line_is_told(
-    client: PipelinesClient, kfp_server: KfpServer, run_id: str
+    template: str, suffix: str, client: PipelinesClient, kfp_server: KfpServer, run_id: str
 ) -> None:
     path = "deskgraph-tiny-x7k2p.root.look"
     step = f"{WORKFLOW}-{fnv1a(path)}"
-    pod = f"{WORKFLOW}-system-container-impl-{fnv1a(path + '.executor')}"
+    pod = f"{WORKFLOW}-{template}-{fnv1a(path + '.executor' + suffix)}"
     kfp_server.logs[pod] = (
         "I1123 10:00:00 launcher_v2.go:1] start\n"
         '[KFP Executor 2026] deskgraph-error {"message": "t.csv: no column x", "exit_code": 2}\n'
@@ -184,12 +188,43 @@ def test_a_failed_steps_own_line_is_told(
     assert "look                     failed in 12 s" in told
 
 
+def test_steps_that_are_told_later_than_the_runs_end_are_waited_for(
+    client: PipelinesClient, kfp_server: KfpServer, run_id: str
+) -> None:
+    running = [node("count-driver", "SUCCEEDED", 5, 8), node("count", "RUNNING", 8)]
+    failed = [running[0], node("count", "FAILED", 8, 20)]
+    _, said, told = followed(
+        kfp_server,
+        client,
+        run_id,
+        lambda: kfp_server.play(run_id, "FAILED", *running),
+        lambda: kfp_server.play(run_id, "FAILED", *failed),
+    )
+    assert "failed in 15 s" in told
+    assert said[0] == "count: its pod left no message"
+    kfp_server.play(run_id, "FAILED", *running)
+    code, said, _ = followed(kfp_server, client, run_id, *[lambda: None] * 5)
+    assert (code, len(said)) == (1, 1)
+
+
+def test_a_branch_that_cannot_begin_is_named(
+    client: PipelinesClient, kfp_server: KfpServer, run_id: str
+) -> None:
+    failed = node("root-driver", "FAILED", 0, 4)
+    _, said, _ = followed(
+        kfp_server, client, run_id, lambda: kfp_server.play(run_id, "FAILED", failed)
+    )
+    assert said[0] == "root-driver: failed"
+
+
 def test_a_driver_that_fails_is_its_steps_failure(
     client: PipelinesClient, kfp_server: KfpServer, run_id: str
 ) -> None:
     path = "deskgraph-tiny-x7k2p.root.count"
     pod = f"{WORKFLOW}-system-container-driver-{fnv1a(path + '-driver')}"
-    kfp_server.logs[pod] = "KFP driver: no such secret deskgraph-graph\n"
+    kfp_server.logs[pod] = (
+        "{\n}\nF1123 10:00:01.123456 1 main.go:104] KFP driver: no such secret deskgraph-graph\n"
+    )
     failed = node("count-driver", "FAILED", 5, 9, f"{WORKFLOW}-{fnv1a(path)}")
     code, said, _ = followed(
         kfp_server, client, run_id, lambda: kfp_server.play(run_id, "FAILED", failed)
@@ -218,10 +253,10 @@ def test_at_interrupt_the_run_goes_on_and_one_is_told_how(
     assert f"{AGAIN} --end {run_id}" in said[2]
     code, said, _ = followed(kfp_server, client, run_id, interrupt, end_on_interrupt=True)
     assert (code, client.run(run_id).state) == (130, "CANCELING")
-    code, said, _ = followed(
-        kfp_server, client, run_id, lambda: kfp_server.play(run_id, "CANCELED")
-    )
-    assert code == 1 and said[-1].startswith("CANCELED in")
+    code, said, _ = followed(kfp_server, client, run_id, lambda: kfp_server.play(run_id, "FAILED"))
+    assert code == 1
+    assert said[0] == "somebody ended the run"
+    assert said[-1].startswith("FAILED in")
 
 
 def test_a_log_in_that_runs_out_leaves_the_run(
@@ -241,7 +276,9 @@ def test_a_log_in_that_runs_out_leaves_the_run(
             "ValueError: no rows",
         ),
         ("a.b.CustomError: x\nI1123 10:00 launcher] end\n", "a.b.CustomError: x"),
-        ("one\ntwo\nF1123 10:00:01.1 main.go:49] failed\n", "two"),
+        ("ValueError: x\nF1123 10:00 1 m.go:1] failed\nError: exit status 1\n", "ValueError: x"),
+        ("{\n}\nF1123 10:00:01.1 main.go:49] no such secret\ntime=1 level\n", "no such secret"),
+        ("one\ntwo\nI1123 10:00:01.1 main.go:49] done\n", "two"),
         ("deskgraph-error not json", "deskgraph-error not json"),
         ("x" * 999, "x" * 299 + "…"),
     ],

@@ -11,8 +11,6 @@ import pytest
 
 from components.registry import (
     CHAMPION,
-    GRAPH_STAMP_TAG,
-    GRAPH_TAG,
     ModelRegistry,
     RegisteredVersion,
     recorded_fingerprint,
@@ -71,7 +69,7 @@ def crown(tracking_uri: str, model: str = MODEL, **tags: str) -> None:
 @pytest.fixture
 def watch(tracking_uri: str, monkeypatch: pytest.MonkeyPatch) -> Watch:
     """A champion of the old policies, and a graph with the new ones."""
-    crown(tracking_uri, **{GRAPH_TAG: OLD})
+    crown(tracking_uri, graph=OLD)
 
     async def read(settings: GraphSettings) -> str:
         return NEW
@@ -186,9 +184,9 @@ def test_two_that_look_at_once_leave_one_run(
 def test_nothing_is_done_where_nothing_changed_or_nothing_is_there(
     client: PipelinesClient, watch: Watch, version: Version, kfp_server: KfpServer
 ) -> None:
-    crown(watch.tracking_uri, **{GRAPH_TAG: OLD, GRAPH_STAMP_TAG: NEW})
+    crown(watch.tracking_uri, graph=OLD, graph_stamp=NEW)
     assert checked(client, watch) == f"nothing changed (fingerprint {NEW})"
-    crown(watch.tracking_uri, **{GRAPH_TAG: NEW})
+    crown(watch.tracking_uri, graph=NEW)
     assert checked(client, watch) == f"nothing changed (fingerprint {NEW})"
     fresh = Watch(watch.graph, watch.tracking_uri, "unknown", NAME, NAME, "desk")
     assert checked(client, fresh) == "nothing to compare: there is no champion yet"
@@ -245,9 +243,9 @@ def test_the_command_on_a_real_graph(
         assert cli.main(command) == 0
         return capsys.readouterr().out.strip()
 
-    crown(tracking_uri, **{GRAPH_TAG: OLD})
+    crown(tracking_uri, graph=OLD)
     first = said().split("-> ")[1].split(";")[0]
-    crown(tracking_uri, **{GRAPH_TAG: first})
+    crown(tracking_uri, graph=first)
     assert said() == f"nothing changed (fingerprint {first})"
     text = tmp_path / "policy.txt"
     text.write_text("Thirty days.", encoding="utf-8")

@@ -15,6 +15,8 @@ def compile_tiny(out: Path, *, image: str = "local/none:0", name: str = NAME) ->
 
     @dsl.component(base_image=image, install_kfp_package=False)
     def count(rows: int) -> int:
+        if rows < 0:
+            raise ValueError(f"{rows} rows")
         return rows * rows
 
     @dsl.component(base_image=image, install_kfp_package=False)
@@ -39,7 +41,7 @@ def compile_tiny(out: Path, *, image: str = "local/none:0", name: str = NAME) ->
     ) -> None:
         counted = count(rows=rows)
         looked = look(total=counted.output, fail=fail, note=note, options=options)
-        looked.set_caching_options(False)
+        looked.set_caching_options(False).set_retry(1)
 
     compiler.Compiler().compile(tiny, package_path=str(out))
     return out
