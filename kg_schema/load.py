@@ -27,6 +27,7 @@ from kg_schema.engines import parallel_writes
 from kg_schema.errors import InputError
 from kg_schema.migrate import pending
 from kg_schema.ontology import Ontology, load_ontology
+from kg_schema.policy_overlap import require_one_version_a_day
 from kg_schema.progress import Progress
 from kg_schema.prune import Pruner, PruneReport
 from kg_schema.rows import BadRow
@@ -163,8 +164,8 @@ def load_graph_files(
         options: How it goes.
 
     Raises:
-        InputError: A file cannot be read, too many rows are bad, or the database is not
-            migrated. Nothing was written.
+        InputError: A file cannot be read, too many rows are bad, a policy would have two versions
+            on one day, or the database is not migrated. Nothing was written.
         WriteLockError: Another process writes to the database, or took over from this one.
         GraphUnavailable: The database cannot be reached; loading again takes up where it ended.
         GraphQueryError: The database refuses a write.
@@ -181,6 +182,7 @@ def load_graph_files(
         checked = Checker(source, lambda label, ids: _existing(writer, label, ids), spool).check()
         _quarantine(checked, options)
         with nullcontext() if options.dry_run else WriteLock(settings) as lock:
+            require_one_version_a_day(writer, spool, ontology)
             loader = _Loader(writer, spool, checked, options, source_id, batch_id, lock, ontology)
             nodes, relationships = loader.load()
             pruned = loader.prune() if options.prune else None

@@ -275,6 +275,25 @@ def policy_versions() -> str:
     )
 
 
+def versions_by_id() -> str:
+    """Hash and days of the versions of `$ids` that there are, and the policies they are of."""
+    return (
+        "UNWIND $ids AS id MATCH (v:PolicyVersion {id: id}) "
+        "OPTIONAL MATCH (o:Policy)-[:HAS_VERSION]->(v) "
+        "RETURN v.id AS id, v.content_hash AS content_hash, v.valid_from AS valid_from, "
+        "v.valid_to AS valid_to, v.corrected_by AS corrected_by, collect(o.id) AS policies"
+    )
+
+
+def versions_of_policies() -> str:
+    """Days of all versions of the policies of `$ids`, as `versions_by_id`."""
+    return (
+        "UNWIND $ids AS id MATCH (o:Policy {id: id})-[:HAS_VERSION]->(v:PolicyVersion) "
+        "RETURN v.id AS id, v.valid_from AS valid_from, v.valid_to AS valid_to, "
+        "v.corrected_by AS corrected_by, [o.id] AS policies"
+    )
+
+
 def create_policy_version() -> str:
     """A new version `$props` of a policy; one that is there already is refused by its id."""
     return (
