@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from kg_schema import json_rows
 from kg_schema.csv_rows import CsvMapping, load_mapping, read_csv
@@ -133,8 +133,7 @@ def identity(row: Node | Edge) -> int:
     return hash((row.type, row.start_label, row.start, row.end_label, row.end))
 
 
-@dataclass(frozen=True, slots=True)
-class _OpenEnd:
+class _OpenEnd(NamedTuple):
     place: Place
     edge: int
     kind: Kind
@@ -143,8 +142,7 @@ class _OpenEnd:
     id: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Ready:
+class _Ready(NamedTuple):
     """A good row with what tells it from others."""
 
     row: Node | Edge
@@ -158,8 +156,8 @@ class Checker:
     Args:
         source: The files.
         existing: Says which of some ids of a label the database holds.
-        spool: Gets nodes as [id, content hash, properties] and relationships as
-            [start, end, content hash, properties].
+        spool: Gets nodes as [id, content hash, a value for each column of the ontology] and
+            relationships as [start, end, content hash, a value for each].
     """
 
     def __init__(
@@ -238,11 +236,14 @@ class Checker:
         found.hashes[key] = ready.digest
         if isinstance(row, Node):
             found.nodes += 1
-            self._spool.add((row.label,), [row.id, ready.digest, row.props])
+            keys = self._source.ontology.node_columns[row.label]
+            self._spool.add((row.label,), [row.id, ready.digest, *map(row.props.get, keys)])
             return
         found.edges += 1
         kind = (row.type, row.start_label, row.end_label)
-        number = self._spool.add(kind, [row.start, row.end, ready.digest, row.props])
+        keys = self._source.ontology.relationship_columns[row.type]
+        ends = (row.start, row.end, ready.digest)
+        number = self._spool.add(kind, [*ends, *map(row.props.get, keys)])
         for label, node_id in ((row.start_label, row.start), (row.end_label, row.end)):
             if hash((label, node_id)) not in found.hashes:
                 self._open_ends.append(_OpenEnd(place, key, kind, number, label, node_id))

@@ -27,6 +27,7 @@ from kg_schema.engines import parallel_writes
 from kg_schema.errors import InputError
 from kg_schema.migrate import pending
 from kg_schema.ontology import Ontology, load_ontology
+from kg_schema.policy_overlap import require_one_version_a_day
 from kg_schema.progress import Progress
 from kg_schema.prune import Pruner, PruneReport
 from kg_schema.rows import BadRow
@@ -163,8 +164,8 @@ def load_graph_files(
         options: How it goes.
 
     Raises:
-        InputError: A file cannot be read, too many rows are bad, or the database is not
-            migrated. Nothing was written.
+        InputError: A file cannot be read, too many rows are bad, a policy would have two versions
+            on one day, or the database is not migrated. Nothing was written.
         WriteLockError: Another process writes to the database, or took over from this one.
         GraphUnavailable: The database cannot be reached; loading again takes up where it ended.
         GraphQueryError: The database refuses a write.
@@ -181,7 +182,8 @@ def load_graph_files(
         checked = Checker(source, lambda label, ids: _existing(writer, label, ids), spool).check()
         _quarantine(checked, options)
         with nullcontext() if options.dry_run else WriteLock(settings) as lock:
-            loader = _Loader(writer, spool, checked, options, source_id, batch_id, lock)
+            require_one_version_a_day(writer, spool, ontology)
+            loader = _Loader(writer, spool, checked, options, source_id, batch_id, lock, ontology)
             nodes, relationships = loader.load()
             pruned = loader.prune() if options.prune else None
     return LoadReport(
@@ -272,6 +274,7 @@ class _Loader:
         source_id: str,
         batch_id: str,
         lock: WriteLock | None,
+        ontology: Ontology,
     ) -> None:
         self._writer = writer
         self._lock = lock
@@ -283,11 +286,15 @@ class _Loader:
             "batch_id": batch_id,
             "loaded_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        self._new: set[Kind] = set()
+        self._ontology = ontology
+        self._statements: dict[Kind, str] = {}
 
     def load(self) -> tuple[Counts, Counts]:
         if not self._options.dry_run:
-            self._new = {kind for kind in self._spool.kinds() if self._is_new(kind)}
+            self._statements = {
+                kind: _statement(kind, self._ontology, new=self._is_new(kind))
+                for kind in self._spool.kinds()
+            }
         nodes = self._write(self._checked.nodes, "nodes")
         edges = self._write(self._checked.edges, "relationships")
         return nodes, edges
@@ -350,22 +357,17 @@ class _Loader:
             return _Tally(len(batch), row["created"], row["changed"])
         if self._lock is not None:
             self._lock.require_soon(self._writer)
-        new = kind in self._new
-        stamp: dict[str, Any] = {key: self._stamp[key] for key in ("loaded_at", "batch_id")}
-        if new:
-            stamp["source_ids"] = [self._stamp["source_id"]]
-        for *_, digest, props in batch:
-            props.update(stamp, content_hash=digest)
-        given = {"rows": batch} if new else {"rows": batch, "source_id": self._stamp["source_id"]}
-        rows, created = self._writer.write(_statement(kind, new=new), given, what=f"load {what}")
+        given = {"rows": batch, **self._stamp}
+        rows, created = self._writer.write(self._statements[kind], given, what=f"load {what}")
         return _Tally(len(batch), created, rows[0]["written"] - created)
 
 
-def _statement(kind: Kind, *, new: bool) -> str:
+def _statement(kind: Kind, ontology: Ontology, *, new: bool) -> str:
     if len(kind) == 1:
-        return (statements.create_nodes if new else statements.merge_nodes)(*kind)
+        make_nodes = statements.create_nodes if new else statements.merge_nodes
+        return make_nodes(*kind, ontology.node_columns[kind[0]])
     make = statements.create_relationships if new else statements.merge_relationships
-    return make(*kind)
+    return make(*kind, ontology.relationship_columns[kind[0]])
 
 
 def _batch_id(source: Source, source_id: str) -> str:

@@ -7,29 +7,29 @@ it begins on the first day of a version and corrects that one, which stays on re
 is no longer read.
 
 What a change ends or marks keeps the content hash of what its source said. So loading the same
-files again changes nothing back; a file that says something new of the version does.
+files again changes nothing back. A file that says something new of the version does, or is refused
+where the version would then hold on a day that another one has.
 """
 
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal
 
 from kg_schema import statements
-from kg_schema.connection import GraphQueryError, GraphSettings, GraphUnavailable
+from kg_schema.connection import GraphSettings
 from kg_schema.errors import InputError
 from kg_schema.ontology import check_value
 from kg_schema.policies import FINGERPRINT_TEMPLATE, digest, today
 from kg_schema.rows import content_hash
 from kg_schema.templates import find_template, load_templates
+from kg_schema.write_lock import WriteLock
 from kg_schema.writer import GraphWriter, Run
 
 SOURCE_ID = "policy"
-PAUSES_S = tuple(0.05 * turn for turn in range(1, 11))
 
 Kind = Literal["begins", "supersedes", "corrects"]
 
@@ -186,26 +186,20 @@ def set_policy(
 
     Raises:
         InputError: There is no such policy, the text is empty, or a later version follows.
+        WriteLockError: Another process writes to the database, for longer than one waits.
         GraphUnavailable: The database cannot be reached.
         GraphQueryError: The database refuses a write.
     """
     said = _checked(text, policy)
     day = valid_from or today()
     with GraphWriter(settings) as writer:
-        for pause in PAUSES_S:
-            versions = _versions(writer, policy)
-            change = plan_change(policy, versions, said, day, datetime.now(UTC))
-            if change is None or dry_run:
-                return change
-            try:
-                return writer.transact(_Change(policy, said, day, source_id), what="set a policy")
-            except GraphQueryError:
-                # The embedded engine does not make one wait for the other: who comes second finds
-                # the number of its version taken, and plans anew. Any other refusal is real.
-                time.sleep(pause)
-                if len(_versions(writer, policy)) == len(versions):
-                    raise
-    raise GraphUnavailable("others change this policy all the time", where=policy, fix="try again")
+        change = plan_change(policy, _versions(writer, policy), said, day, datetime.now(UTC))
+        if change is None or dry_run:
+            return change
+        # A load under way might write the very version that this ends.
+        with WriteLock(settings) as lock:
+            work = _Change(policy, said, day, source_id, lock)
+            return writer.transact(work, what="set a policy")
 
 
 def _checked(text: str, policy: str) -> str:
@@ -217,14 +211,16 @@ def _checked(text: str, policy: str) -> str:
 
 @dataclass(frozen=True)
 class _Change:
-    """One transaction: reads the versions under the policy's lock, plans, and writes."""
+    """One transaction under the write lock: reads the versions, plans, and writes."""
 
     policy: str
     text: str
     valid_from: date
     source_id: str
+    lock: WriteLock
 
     def __call__(self, run: Run) -> PolicyChange | None:
+        self.lock.require_within(run)
         if not run(statements.lock_policy(), {"policy": self.policy}):
             raise _unknown(self.policy)
         versions = _parsed(run(statements.policy_versions(), {"policy": self.policy}))

@@ -6,9 +6,8 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -16,11 +15,14 @@ from kg_schema.errors import InputError
 from kg_schema.ontology import Ontology
 
 MAX_LINE_CHARACTERS = 1_000_000
+_NODE_KEYS = frozenset({"label", "id", "props"})
+_EDGE_KEYS = frozenset({"type", "start", "end", "props"})
+_END_KEYS = frozenset({"label", "id"})
+_TRIPLE_KEYS = frozenset({"subject", "predicate", "object"})
 _REFERENCE = re.compile(r"^\s*(?:([A-Za-z][A-Za-z0-9_]*)[/ ]\s*)?(\S(?:.*\S)?)\s*$")
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a row stands: a line, from 1, or, in a nested document, the keys that lead to it."""
 
     file: str
@@ -31,8 +33,7 @@ class Place:
         return f"{self.file}:{self.item or self.line}"
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(NamedTuple):
     """A node row; `props` holds the id too."""
 
     label: str
@@ -40,8 +41,7 @@ class Node:
     props: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Edge:
+class Edge(NamedTuple):
     """A relationship row."""
 
     type: str
@@ -52,8 +52,7 @@ class Edge:
     props: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Literal:
+class Literal(NamedTuple):
     """One property of a node, said by a triple; a node's literals make up its row."""
 
     label: str
@@ -62,8 +61,7 @@ class Literal:
     value: Any
 
 
-@dataclass(frozen=True, slots=True)
-class BadRow:
+class BadRow(NamedTuple):
     """A row that cannot be loaded, and why."""
 
     place: Place
@@ -154,15 +152,15 @@ def parse_object(given: object, ontology: Ontology) -> Row:
     if not isinstance(given, dict):
         raise ValueError("neither an object nor a triple")
     if "label" in given:
-        _only(given, {"label", "id", "props"})
+        _only(given, _NODE_KEYS)
         label, node_id = _text(given, "label"), _text(given, "id")
         return Node(label, node_id, _props(given))
     if "type" in given:
-        _only(given, {"type", "start", "end", "props"})
+        _only(given, _EDGE_KEYS)
         start, end = _end(given, "start"), _end(given, "end")
         return Edge(_text(given, "type"), *start, *end, _props(given))
     if "subject" in given:
-        _only(given, {"subject", "predicate", "object"})
+        _only(given, _TRIPLE_KEYS)
         return parse_triple(given["subject"], given.get("predicate"), given.get("object"), ontology)
     raise ValueError("neither a node (label), a relationship (type) nor a triple (subject)")
 
@@ -229,7 +227,7 @@ def _end(given: Mapping[str, object], key: str) -> tuple[str, str]:
     end = given.get(key)
     if not isinstance(end, dict):
         raise ValueError(f"{key} is not {{label, id}}")
-    _only(end, {"label", "id"})
+    _only(end, _END_KEYS)
     return _text(end, "label"), _text(end, "id")
 
 
@@ -240,9 +238,9 @@ def _props(given: Mapping[str, object]) -> dict[str, Any]:
     return props
 
 
-def _only(given: Mapping[str, object], keys: set[str]) -> None:
-    if unknown := sorted(set(given) - keys):
-        raise ValueError(f"unknown key {unknown[0]!r}")
+def _only(given: dict[str, object], keys: frozenset[str]) -> None:
+    if not given.keys() <= keys:
+        raise ValueError(f"unknown key {min(given.keys() - keys)!r}")
 
 
 def text_lines(path: Path) -> Iterator[str]:

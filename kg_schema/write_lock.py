@@ -18,7 +18,7 @@ import uuid
 from kg_schema import statements
 from kg_schema.connection import GraphQueryError, GraphSettings, GraphUnavailable
 from kg_schema.errors import DeskGraphError
-from kg_schema.writer import GraphWriter
+from kg_schema.writer import GraphWriter, Run
 
 LEASE_S = 20.0
 BEAT_S = 5.0
@@ -101,11 +101,23 @@ class WriteLock:
             GraphUnavailable: The database cannot be reached.
         """
         if not self._keep(writer):
-            raise WriteLockError(
-                "another process took the writing over",
-                where=self._settings.address,
-                fix="run the same command again",
-            )
+            raise self._lost()
+
+    def _lost(self) -> WriteLockError:
+        return WriteLockError(
+            "another process took the writing over",
+            where=self._settings.address,
+            fix="run the same command again",
+        )
+
+    def require_within(self, run: Run) -> None:
+        """As `require`, inside a transaction: whoever takes over now waits for its end.
+
+        Raises:
+            WriteLockError: Another process took over.
+        """
+        if not run(statements.keep_lock(), self._given):
+            raise self._lost()
 
     def require_soon(self, writer: GraphWriter) -> None:
         """As `require`, for what asks often: asks the server only where it was not told of late."""

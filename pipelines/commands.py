@@ -344,23 +344,30 @@ def graph_migrate(arguments: argparse.Namespace) -> int:
 
 
 def graph_load(arguments: argparse.Namespace) -> int:
-    """Loads files into the graph."""
+    """Loads files into the graph and embeds what is new to vector search."""
+    from components.load_graph.loading import embed_articles
     from components.storage import localise
     from kg_schema import commands
     from kg_schema.load import LoadOptions
+    from kg_schema.ontology import load_ontology
 
     source, pruned = arguments.source, arguments.prune_source
     if source and pruned and source != pruned:
         raise InputError("--source names another", where=f"--prune-source {pruned}")
-    return commands.load(
+    graph = _graph(arguments)
+    code = commands.load(
         say,
-        _graph(arguments),
+        graph,
         [localise(each) for each in arguments.files],
         source_id=pruned or source or Path(arguments.files[0]).name,
         ontology=arguments.ontology,
         mapping=arguments.mapping,
         options=LoadOptions(dry_run=arguments.dry_run, prune=bool(pruned)),
     )
+    if not arguments.dry_run:
+        model, embedded = embed_articles(graph, load_ontology(arguments.ontology))
+        say(f"{embedded:,} articles were embedded with {model or 'nothing: no encoder is here'}")
+    return code
 
 
 def graph_withdraw(arguments: argparse.Namespace) -> int:

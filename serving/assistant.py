@@ -36,7 +36,7 @@ from serving.contracts import (
 )
 from serving.dates import resolve_period
 from serving.decision import counts, decide, problem_type_of, seen_intent
-from serving.embedding import SentenceEncoder
+from serving.embedding import FOLDER, SentenceEncoder
 from serving.facts import FactSet
 from serving.intent import IntentModel
 from serving.knowledge import Knowledge, KnowledgeCache
@@ -62,8 +62,8 @@ class AssistantSettings:
         queue_size: Tickets that may wait for the intent model.
         max_batch: Tickets of one call of the intent model. 1 unless told: an int8 graph scales over
             its batch, so that company would shift a ticket's scores, and gains next to nothing.
-        encoder: Folder of the sentence encoder that embedded the graph's articles; None for
-            none, and articles are found by their words alone.
+        encoder: Folder of the sentence encoder that embedded the graph's articles; None takes
+            the one in the model's folder. With neither, articles are found by their words alone.
     """
 
     graph_deadline_s: float = 5.0
@@ -156,7 +156,9 @@ class Assistant:
         """
         graph = GraphClient(graph_settings) if graph_settings else None
         folder = settings.encoder if settings else None
-        encoder = SentenceEncoder(folder) if folder else None
+        own = model_dir / FOLDER
+        folder = folder or (own if own.is_dir() else None)
+        encoder = SentenceEncoder(folder) if graph and folder else None
         return cls(IntentModel(model_dir), graph, settings, encoder=encoder)
 
     async def close(self) -> None:

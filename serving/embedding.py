@@ -16,6 +16,7 @@ from serving.manifest import ManifestError, verify_manifest
 from serving.runtime import open_session
 
 KIND = "encoder"
+FOLDER = "encoder"  # in the folder of a model that is served
 CONFIG_FILE = "encoder.json"
 GRAPH_FILE = "model.onnx"
 TOKENIZER_FILE = "tokenizer.json"

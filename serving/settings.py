@@ -46,8 +46,8 @@ class ServerSettings:
             says no and requests are still answered: what a load balancer needs to look away.
         grace_s: Seconds that running requests get after the listeners have closed.
         lifeline: Stop when standard input closes, so that a server never outlives its parent.
-        encoder: Folder of the sentence encoder that embedded the graph's articles; empty for none
-            (articles are then found by their words alone).
+        encoder: Folder of the sentence encoder that embedded the graph's articles; empty for the
+            one in the model's folder (with neither, articles are found by their words alone).
     """
 
     model: Path

@@ -7,8 +7,8 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
-from components.base_model import MINILM, find_base
-from components.load_graph.encoder import encoder_id, open_encoder
+from components.base_model import MINILM
+from components.encoder import encoder_id, open_encoder
 from components.storage import localise, output_file
 from kg_schema.client import GraphSettings
 from kg_schema.embeddings import embed_nodes
@@ -77,7 +77,7 @@ def load_graph(graph: str, graph_uri: str, out: str, encoder: str = MINILM) -> G
         with GraphWriter(settings) as writer:
             migrated = migrate(writer, ontology)
         report = load_graph_files(files, settings, source_id=source_name(graph), ontology=ontology)
-        model, embedded = _embed(settings, ontology, encoder)
+        model, embedded = embed_articles(settings, ontology, encoder)
         done = GraphLoad(report, migrated.applied, read_fingerprint(settings), model, embedded)
         report_path.write_text(json.dumps(done.as_json(), indent=2) + "\n", encoding="utf-8")
     logger.info(
@@ -93,12 +93,27 @@ def load_graph(graph: str, graph_uri: str, out: str, encoder: str = MINILM) -> G
     return done
 
 
-def _embed(settings: GraphSettings, ontology: Ontology, encoder: str) -> tuple[str, int]:
-    """Embeds what is new or has changed; returns the model's id and how many that were."""
+def embed_articles(
+    settings: GraphSettings, ontology: Ontology, encoder: str = MINILM
+) -> tuple[str, int]:
+    """Embeds what is new or has changed, for vector search.
+
+    Args:
+        settings: The graph.
+        ontology: Says what is embedded.
+        encoder: As `load_graph`.
+
+    Returns:
+        The encoder's id, empty where none is to be had, and how many embeddings were written.
+
+    Raises:
+        GraphUnavailable: The graph cannot be reached.
+        GraphQueryError: The graph refuses a write.
+    """
     if not any(ontology.embedded()):
         return "", 0
     try:
-        model = encoder_id(encoder, find_base(encoder))
+        model = encoder_id(encoder)
     except InputError as error:
         logger.warning("articles are found by their words alone: %s", error)
         return "", 0

@@ -27,6 +27,9 @@ def select(
 
     `Output` is the gate, "true" or "false": a local run resolves conditions by that name alone.
     """
+    from pathlib import Path
+
+    from components.encoder import add_encoder
     from components.model_dir import copy_model
     from components.select.selection import SelectSettings, select_candidate
     from components.stage import parse_settings, reported
@@ -43,6 +46,8 @@ def select(
             evaluation.path, candidates, shards.path, selection.path, chosen, champion
         )
         copy_model(candidates[result.winner], winner.path)
+        if task == "intent":
+            add_encoder(Path(winner.path))
         metrics.log_metric("winner", result.winner)
         for name, value in result.metrics.items():
             metrics.log_metric(name, value)

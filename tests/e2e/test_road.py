@@ -62,6 +62,8 @@ def test_the_winner_answers_over_the_graph(
     facts = {fact["id"] for fact in answer["facts"]}
     assert not answer["degraded"]
     assert all(set(claim["facts"]) <= facts for claim in answer["answer"]["claims"])
+    deployed = json.loads((site / "out" / "deployed.json").read_text())
+    assert (Path(deployed["model"]) / "encoder" / "manifest.json").is_file()
     listed = deskgraph("models", "list", "--run", site / "out")
     assert "champion" in listed.stdout
 

@@ -46,7 +46,8 @@ EXCEPTIONS = {
 # another function of the module makes.
 CONSTANT = re.compile(
     r"_?[A-Z][A-Z_]*(?:\.lower\(\)|\.format\(v='\w+'(?:, \w=\d)*\))?|keys|texts|int\(dimensions\)"
-    r"|_match_relationship\(kind, start, end\)"
+    r"|int\(place\)|_match_relationship\(kind, start, end\)"
+    r"|_values\(\d, \([^()]*\*keys\)(?:, _FIRST)?\)"
 )
 
 
@@ -142,16 +143,23 @@ def test_a_statement_is_made_of_checked_names_alone() -> None:
 def test_only_identifiers_get_into_a_statement(text: str) -> None:
     if re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", text, re.ASCII):
         assert statements.name(text) == text
-        assert f"(n:{text} " in statements.merge_nodes(text)
+        assert f"(n:{text} " in statements.merge_nodes(text, [text])
+        assert f"{text}: row[3]" in statements.merge_relationships(text, text, text, [text])
         return
     for make in (
         statements.name,
-        statements.merge_nodes,
+        lambda name: statements.merge_nodes(name, ()),
+        lambda name: statements.merge_nodes("A", [name]),
+        lambda name: statements.create_nodes(name, ()),
+        lambda name: statements.create_nodes("A", [name]),
         statements.compare_nodes,
         statements.existing_ids,
         statements.drop_index,
-        lambda name: statements.merge_relationships("R", "A", name),
-        lambda name: statements.merge_relationships(name, "A", "B"),
+        lambda name: statements.merge_relationships("R", "A", name, ()),
+        lambda name: statements.merge_relationships(name, "A", "B", ()),
+        lambda name: statements.merge_relationships("R", "A", "B", [name]),
+        lambda name: statements.create_relationships("R", name, "B", ()),
+        lambda name: statements.create_relationships("R", "A", "B", [name]),
         lambda name: statements.full_text_index("i", "A", [name]),
     ):
         with pytest.raises(ValueError, match="no identifier"):

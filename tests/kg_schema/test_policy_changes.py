@@ -146,7 +146,7 @@ def test_writers_at_once_leave_one_version_a_day(
             return refused
 
     with ThreadPoolExecutor(6) as pool:
-        done = list(pool.map(write, range(12)))
+        done = list(pool.map(write, range(8)))
     versions = policy_history(loaded, RETURNS)
     assert [one.version for one in versions] == list(range(1, len(versions) + 1))
     assert len(events(writer)) == len(versions) - 2

@@ -15,6 +15,7 @@ from pipelines.cli import main
 ROWS = """\
 {"label": "Policy", "id": "PO_A", "props": {"name": "a", "topic": "t"}}
 {"label": "Category", "id": "C_A", "props": {"name": "c"}}
+{"label": "Article", "id": "A_A", "props": {"name": "a", "body": "b"}}
 """
 
 
@@ -38,10 +39,12 @@ def test_loading_pruning_policies_and_withdrawing(
         assert main(["graph", *arguments, "--data", data]) == 0
         return capsys.readouterr().out
 
-    said("load", str(rows), "--source", "one")
+    embedded = "articles were embedded with all-MiniLM-L6-v2@53aa51172d14"
+    assert f"1 {embedded}" in said("load", str(rows), "--source", "one")
+    assert f"0 {embedded}" in said("load", str(rows), "--source", "one")
     rows.write_text(ROWS.splitlines()[0])
-    assert "1 would be removed" in said("load", str(rows), "--prune-source", "one", "--dry-run")
-    assert "1 were removed" in said("load", str(rows), "--prune-source", "one")
+    assert "2 would be removed" in said("load", str(rows), "--prune-source", "one", "--dry-run")
+    assert "2 were removed" in said("load", str(rows), "--prune-source", "one")
     set_policy = ("policy", "set", "PO_A", "--text-file", str(text), "--valid-from", "2026-01-01")
     assert said(*set_policy, "--dry-run").startswith("would be written: PO_A@1 begins, valid")
     assert said(*set_policy).startswith("PO_A@1 begins, valid 2026-01-01..")

