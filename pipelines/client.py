@@ -304,6 +304,11 @@ def equals(key: str, value: str) -> dict[str, Any]:
     return {"operation": "EQUALS", "key": key, "stringValue": value}
 
 
+def holds(key: str, value: str) -> dict[str, Any]:
+    """Returns the predicate of things whose field has this value in it."""
+    return {"operation": "IS_SUBSTRING", "key": key, "stringValue": value}
+
+
 def in_states(states: Iterable[str]) -> dict[str, Any]:
     """Returns the predicate of runs in one of these states."""
     return {"operation": "IN", "key": "state", "stringValues": {"values": list(states)}}

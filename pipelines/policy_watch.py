@@ -17,7 +17,7 @@ from components.registry import CHAMPION, ModelRegistry, recorded_fingerprint
 from kg_schema.connection import GraphSettings
 from kg_schema.errors import InputError
 from kg_schema.progress import format_duration
-from pipelines.client import UNDER_WAY, PipelinesClient, Version, equals, in_states, moment
+from pipelines.client import UNDER_WAY, PipelinesClient, Version, holds, in_states, moment
 from pipelines.schedule import parameters_of
 
 BACK_OFF_S = 3600.0
@@ -89,11 +89,11 @@ def check(client: PipelinesClient, watch: Watch, say: Say, settle_s: float = SET
     if under_way := client.runs_of(owner, in_states(UNDER_WAY)):
         say(f"{changed}; a run is under way: {_told(under_way[0])}")
         return ""
-    name = f"{watch.pipeline}-policies-{current}"
-    if reason := _too_soon(client, owner, name, watch.back_off_s):
+    prefix = f"{watch.pipeline}-policies-"
+    if reason := _too_soon(client, owner, prefix, current, watch.back_off_s):
         say(f"{changed}; {reason}")
         return ""
-    run = _start(client, watch, owner, name, changed)
+    run = _start(client, watch, owner, prefix + current, changed)
     time.sleep(settle_s)
     if first := _earlier(client.runs_of(owner, in_states(UNDER_WAY)), run):
         client.end_run(run.run_id)
@@ -148,11 +148,16 @@ def _start(client: PipelinesClient, watch: Watch, owner: str, name: str, why: st
     return client.start_run(name, newest, {}, client.experiment(watch.experiment), why)
 
 
-def _too_soon(client: PipelinesClient, owner: str, name: str, back_off_s: float) -> str:
-    """Why no other run for the same policies is due yet; empty where one is."""
-    runs = client.runs_of(owner, equals("display_name", name))
+def _too_soon(
+    client: PipelinesClient, owner: str, prefix: str, current: str, back_off_s: float
+) -> str:
+    """Why no other run for the same policies is due yet; empty where one is.
+
+    Policies that changed to others and back in between count as changed.
+    """
+    runs = client.runs_of(owner, holds("display_name", prefix))
     last = max(runs, key=_ended, default=None)
-    if last is None:
+    if last is None or last.display_name != prefix + current:
         return ""
     left_s = (_ended(last) - datetime.now(UTC)).total_seconds() + back_off_s
     if left_s <= 0:

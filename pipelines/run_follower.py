@@ -138,7 +138,7 @@ class RunFollower:
             yield "somebody ended the run"
             return
         nodes = _nodes(run)
-        failed = [step for step in steps if _state(step, nodes)[0] == FAILED.lower()]
+        failed = [step for step in steps if _state(step, nodes)[0] == "failed"]
         for step in failed:
             said = next(self._messages(step, nodes), "its pod left no message")
             yield f"{step.shown}: {said}"
@@ -229,16 +229,20 @@ def _pods(step: Step, nodes: Mapping[str, Any]) -> Iterator[str]:
     of the step's pods. So their hashes go on from its own.
     """
     driver = nodes.get(step.task + _DRIVER)
-    for child in (driver and driver.child_tasks) or ():
+    if driver is None:
+        return
+    for child in driver.child_tasks or ():
         workflow, _, digits = (child.pod_name or "").rpartition("-")
         if not digits.isdigit():
             continue
         base = int(digits)
+        if driver.state == FAILED:
+            yield f"{workflow}-system-container-driver-{_fnv1a(_DRIVER, base)}"
+            continue
         for attempt in range(step.retries, -1, -1) if step.retries else ():
             suffix = f".executor({attempt})"
             yield f"{workflow}-retry-system-container-impl-{_fnv1a(suffix, base)}"
         yield f"{workflow}-system-container-impl-{_fnv1a('.executor', base)}"
-        yield f"{workflow}-system-container-driver-{_fnv1a(_DRIVER, base)}"
 
 
 def _fnv1a(text: str, value: int) -> int:

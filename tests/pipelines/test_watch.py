@@ -133,6 +133,27 @@ def test_after_a_run_for_the_same_policies_it_waits(
     assert "; started run" in checked(client, watch)
 
 
+def test_policies_that_changed_and_changed_back_are_changed(
+    client: PipelinesClient,
+    watch: Watch,
+    version: Version,
+    kfp_server: KfpServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [NEW]
+
+    async def read(settings: GraphSettings) -> str:
+        return now[0]
+
+    monkeypatch.setattr("pipelines.policy_watch.read_fingerprint", read)
+    for minute, policies in enumerate((NEW, "2" * 16, NEW)):
+        kfp_server.clock = lambda minute=minute: time.time() - 600 + 60 * minute  # type: ignore[misc]
+        now[0] = policies
+        assert "; started run" in checked(client, watch)
+        kfp_server.play(kfp_server.all("runs")[-1]["run_id"], "SUCCEEDED")
+    assert "a run for them succeeded" in checked(client, watch)
+
+
 def test_what_the_schedule_runs_is_what_is_run(
     client: PipelinesClient,
     watch: Watch,
