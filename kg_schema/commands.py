@@ -148,17 +148,33 @@ def policy_set(
     write: Write,
     settings: GraphSettings,
     policy: str,
-    text_file: Path,
+    text: str | Path,
     *,
     valid_from: str = "",
     dry_run: bool = False,
 ) -> int:
-    """Sets a policy's text from a day on, today by default; the same text again is no change."""
-    try:
-        text = text_file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        problem = f"cannot read it ({type(error).__name__})"
-        raise InputError(problem, where=str(text_file)) from None
+    """Sets a policy's text from a day on, today by default; the same text again is no change.
+
+    Args:
+        write: Takes each line of the result.
+        settings: The graph.
+        policy: Its id.
+        text: What it says from then on, or the file that tells it.
+        valid_from: First day, ISO; empty for today.
+        dry_run: Plans and writes nothing.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        InputError: The file cannot be read, or the change does not fit.
+    """
+    if isinstance(text, Path):
+        try:
+            text = text.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            problem = f"cannot read it ({type(error).__name__})"
+            raise InputError(problem, where=str(text)) from None
     day = _day(valid_from) if valid_from else today()
     change = set_policy(settings, policy, text, day, dry_run=dry_run)
     if change is None:

@@ -339,9 +339,9 @@ def _add_policy(commands: Subparsers) -> tuple[argparse.ArgumentParser, ...]:
     verbs = policy.add_subparsers(title="commands", metavar="COMMAND", required=True)
     write = _command(verbs, "set", "Write a new version", "graph_policy_set", "serve")
     write.add_argument("policy", metavar="POLICY_ID", help="such as PO_RETURN")
-    write.add_argument(
-        "--text-file", type=Path, required=True, metavar="FILE", help="what it says from then on"
-    )
+    said = write.add_mutually_exclusive_group(required=True)
+    said.add_argument("--text-file", type=Path, metavar="FILE", help="tells what it says then")
+    said.add_argument("--text", metavar="TEXT", help="what it says then")
     write.add_argument(
         "--valid-from",
         default="",

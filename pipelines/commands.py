@@ -385,7 +385,7 @@ def graph_policy_set(arguments: argparse.Namespace) -> int:
         say,
         _graph(arguments),
         arguments.policy,
-        arguments.text_file,
+        arguments.text_file or arguments.text,
         valid_from=arguments.valid_from,
         dry_run=arguments.dry_run,
     )

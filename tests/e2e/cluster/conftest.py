@@ -30,6 +30,7 @@ from tests.e2e.cluster.site import (
 
 MARK = "deskgraph.e2e"
 MODEL = "e2e-desk"
+OPERATOR = "e2e-operator"
 PROFILE = Path(__file__).with_name("profile.yaml")
 READY_S = 240
 
@@ -170,11 +171,29 @@ def _install(site: Site, images: dict[str, str], folder: Path) -> None:
         },
     )
     apply(secrets.stdout)
+    apply(_operator())
     for deployment in ("neo4j", "mlflow"):
         kubectl(
             "-n", NAMESPACE, "rollout", "status", f"deployment/{deployment}",
             f"--timeout={READY_S}s",
         )  # fmt: skip
+
+
+def _operator() -> list[dict[str, Any]]:
+    """Whoever rolls back by hand: an account with the pipeline's rights."""
+    account = {"kind": "ServiceAccount", "name": OPERATOR, "namespace": NAMESPACE}
+    metadata = {"name": OPERATOR, "namespace": NAMESPACE}
+    group = "rbac.authorization.k8s.io"
+    return [
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata},
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": "RoleBinding",
+            "metadata": metadata,
+            "subjects": [account],
+            "roleRef": {"apiGroup": group, "kind": "Role", "name": "deskgraph-pipeline"},
+        },
+    ]
 
 
 def _label_patch() -> str:
@@ -203,7 +222,7 @@ def _pod(name: str, image: str, arguments: list[str]) -> dict[str, Any]:
         "metadata": {"name": name, "namespace": NAMESPACE},
         "spec": {
             "restartPolicy": "Never",
-            "serviceAccountName": "e2e-operator",
+            "serviceAccountName": OPERATOR,
             "containers": [
                 {
                     "name": "main",
