@@ -195,14 +195,6 @@ def test_the_next_pass_does_nothing_and_says_why(installed: Installed, extended:
 
 
 def _set_policy(installed: Installed, policy: str, text: str) -> None:
-    (pod,) = objects("-n", NAMESPACE, "pods", "-l", "app.kubernetes.io/name=neo4j")
-    name = pod["metadata"]["name"]
-    script = (
-        "import os,sys;from pathlib import Path;Path('/tmp/text').write_text(sys.argv[2]);"
-        "from pipelines.cli import main;"
-        "sys.exit(main(['graph','policy','set',sys.argv[1],'--text-file','/tmp/text']))"
-    )
-    del name, script
     phase, said = installed.in_pod("e2e-policy", "graph", "policy", "set", policy, "--text", text)
     assert phase == "Succeeded", said
 
