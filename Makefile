@@ -10,10 +10,10 @@ export PYTHONUTF8 = 1
 export HF_HUB_OFFLINE = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench lock wheel images clean
+.PHONY: help demo test e2e lint format bench lock wheel images clean
 
 help:  ## Say what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # The stamp holds as long as what is asked for (setup.cfg, constraints.txt) does.
 $(VENV)/.ready: setup.cfg constraints.txt
@@ -29,6 +29,10 @@ demo: $(VENV)/.ready  ## The whole road on samples/: train, compress, choose, re
 
 test: $(VENV)/.ready  ## Every test but the cluster's
 	@$(BIN)/python -m pytest -q -m "not cluster" --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+# What the environment must say stands in tests/e2e/cluster/site.py.
+e2e: $(VENV)/.ready  ## The cluster's tests, on any Kubernetes with Kubeflow (KUBECONFIG, KFP_ENDPOINT, UI_URL, …)
+	@$(BIN)/python -m pytest -q -m cluster -p no:randomly --durations=0 tests/e2e
 
 lint: $(VENV)/.ready  ## ruff (rules and format) and mypy --strict
 	@$(BIN)/ruff check --no-cache .

@@ -58,7 +58,7 @@ class PipelinesPage:
         """Uploads a package as a new pipeline; ends on the pipeline's own page."""
         page = self.page
         page.goto(f"{self.url}/#/pipelines")
-        page.locator("#uploadBtn").click()
+        page.get_by_role("button", name="Upload pipeline").click()
         page.locator("#localPackageBtn").click()
         page.locator("input[type=file]").set_input_files(str(package))
         page.locator("#newPipelineName").fill(name)
@@ -68,7 +68,7 @@ class PipelinesPage:
 
     def open_form(self) -> None:
         """Goes on to the form of a new run."""
-        self.page.locator("#createNewRunBtn").click()
+        self.page.get_by_role("button", name="Create run").click()
         expect(self.page.locator("#startNewRunBtn")).to_be_visible()
 
     def fields(self) -> dict[str, str]:
@@ -84,14 +84,16 @@ class PipelinesPage:
         """What stands over the fields, `name - type`."""
         return [text for text in self.page.locator("label").all_inner_texts() if " - " in text]
 
-    def start(self, values: Mapping[str, str], run_name: str) -> str:
+    def start(self, values: Mapping[str, str], run_name: str, experiment: str) -> str:
         """Fills the form in and starts the run; returns the run's id."""
         page = self.page
-        page.get_by_label("Run name").fill(run_name)
+        page.locator("#chooseExperimentBtn").click()
+        page.get_by_role("dialog").get_by_text(experiment, exact=True).click()
+        page.locator("#useExperimentBtn").click()
+        page.locator("label:has-text('Run name') + div input").fill(run_name)
         for name, value in values.items():
             page.locator(f"[id='{name}']").fill(value)
         page.locator("#startNewRunBtn").click()
-        page.get_by_text(run_name, exact=True).first.click()
         page.wait_for_url(re.compile(r"#/runs/details/"))
         return page.url.rsplit("/", 1)[1]
 
@@ -99,6 +101,10 @@ class PipelinesPage:
         """Opens a run's page."""
         self.page.goto(f"{self.url}/#/runs/details/{run_id}")
         expect(self.page.locator(".react-flow__node").first).to_be_visible()
+
+    def fit(self) -> None:
+        """Brings the whole graph into view."""
+        self.page.locator(".react-flow__controls-fitview").click()
 
     def open_node(self, label: str) -> None:
         """Opens a step or an artifact of the run beside the graph."""
