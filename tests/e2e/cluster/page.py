@@ -105,6 +105,7 @@ class PipelinesPage:
     def fit(self) -> None:
         """Brings the whole graph into view."""
         self.page.locator(".react-flow__controls-fitview").click()
+        self.page.wait_for_timeout(1000)  # it moves there slowly
 
     def open_node(self, label: str) -> None:
         """Opens a step or an artifact of the run beside the graph."""
