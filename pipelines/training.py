@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from kfp import dsl
 
 from components.deploy.component import deploy
-from components.distill.component import distill
+from components.distill.component import distill, distill_into
 from components.evaluate.answers_component import evaluate_answers
 from components.evaluate.component import evaluate
 from components.export.component import export
@@ -198,7 +198,7 @@ def build_training(profile: Profile) -> Any:
         pruned_distilled = (
             placed.add(
                 "distill",
-                distill(
+                distill_into(
                     task=task,
                     teacher=teacher,
                     student=small,

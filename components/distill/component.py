@@ -1,6 +1,6 @@
-"""The distill step: a teacher and a student (or the wish for a small one) in, a model out."""
+"""The distill steps: a teacher in, and a small model or a pruned one taught by it out."""
 
-from typing import Optional
+# Two components: an input artifact that may be absent cannot be read in a pod (kfp 2.17).
 
 from kfp import dsl
 
@@ -17,22 +17,36 @@ def distill(
     name: str,
     code: str,
     model: dsl.Output[dsl.Model],
-    student: Optional[dsl.Input[dsl.Model]] = None,  # noqa: UP045  kfp reads Optional only
 ) -> None:
-    """Distills the teacher into the student; without one a smaller shape is cut and taught."""
-    from dataclasses import asdict
+    """Cuts a small student from the teacher and teaches it; `code` only keys the cache."""
+    from components.distill.step import distill_step
+    from components.stage import reported
 
-    from components.distill.distilling import DistillSettings, distill_model
-    from components.stage import parse_settings, reported
-    from components.training.checkpoint import checkpoint_folder
+    with reported():
+        done = distill_step(
+            task, teacher.path, "", shards.path, model.path, settings, checkpoints, name
+        )
+        model.metadata.update(done)
 
-    with (
-        reported(),
-        checkpoint_folder(checkpoints, name) as folder,
-        # What the teacher says of the train split serves every student of the run.
-        checkpoint_folder(checkpoints, "teacher-outputs") as outputs,
-    ):
-        chosen = parse_settings(DistillSettings, settings, task=task, teacher_cache=outputs)
-        given = student.path if student is not None else ""
-        result = distill_model(teacher.path, shards.path, model.path, chosen, folder, given)
-        model.metadata.update(asdict(result))
+
+@dsl.component(base_image=TRAIN_IMAGE, install_kfp_package=False)
+def distill_into(
+    task: str,
+    teacher: dsl.Input[dsl.Model],
+    student: dsl.Input[dsl.Model],
+    shards: dsl.Input[dsl.Dataset],
+    settings: dict,
+    checkpoints: str,
+    name: str,
+    code: str,
+    model: dsl.Output[dsl.Model],
+) -> None:
+    """Teaches a given student; `code` only keys the cache."""
+    from components.distill.step import distill_step
+    from components.stage import reported
+
+    with reported():
+        done = distill_step(
+            task, teacher.path, student.path, shards.path, model.path, settings, checkpoints, name
+        )
+        model.metadata.update(done)

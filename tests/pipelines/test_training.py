@@ -80,6 +80,7 @@ def test_the_package_carries_exactly_the_profiles_placement(tmp_path: Path) -> N
     placed = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     for label, executor in executors.items():
         stage = label.removeprefix("exec-").rstrip("-0123456789").replace("-", "_")
+        stage = {"distill_into": "distill"}.get(stage, stage)
         given = profile.resources(stage)
         assert given is not None
         container = executor["container"]
