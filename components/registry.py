@@ -40,6 +40,8 @@ CLIENT_ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
 
+_NO_ANSWER = " failed with exception "
+
 logger = logging.getLogger(__name__)
 
 
@@ -111,7 +113,10 @@ class ModelRegistry:
         try:
             yield
         except MlflowException as error:
-            raise RegistryError(str(error.message), where=self.tracking_uri) from error
+            what = str(error.message)
+            if _NO_ANSWER in what:  # a page long: the request, and the library's own words of it
+                what = "the registry does not answer"
+            raise RegistryError(what, where=self.tracking_uri) from error
         except SQLAlchemyError as error:
             what = str(getattr(error, "orig", None) or error).splitlines()[0]
             raise RegistryError(what, where=self.tracking_uri) from error
