@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -44,6 +45,7 @@ __all__ = [
 # is told after that second rather than when the whole deadline has passed.
 RETRY_S = 0.5
 PROBE_FRESH_S = 2.0
+PREPARE_S = 120.0
 USER_AGENT = "deskgraph"
 
 
@@ -171,6 +173,30 @@ class GraphClient:
         """Reads a template's rows as they are, keyed by column; arguments and errors as `read`."""
         found = find_template(template, self._templates)
         return await self._rows(found, parameters or {}, deadline_s, text=found.text)
+
+    async def prepare(self, *, deadline_s: float = PREPARE_S) -> bool:
+        """Reads every template with values that find nothing, so that nobody waits for its plan.
+
+        A Neo4j that has not met a template takes 0.3 to 2 s to plan it, and milliseconds to read
+        it from then on. A graph that is down is left alone.
+
+        Args:
+            deadline_s: Seconds for all of them; what is not planned by then is planned later.
+
+        Returns:
+            Whether all are planned.
+        """
+        asked = [(each, given) for each in self._templates.values() for given in each.samples()]
+        try:
+            async with asyncio.timeout(deadline_s):
+                for template, given in asked:
+                    read = self.read if template.returns == "facts" else self.raw_rows
+                    # One may be refused after it was planned: no index has so short a vector.
+                    with contextlib.suppress(GraphQueryError):
+                        await read(template.name, given, deadline_s=deadline_s)
+        except (TimeoutError, GraphUnavailable, GraphTimeout):
+            return False
+        return True
 
     async def probe(self, *, deadline_s: float | None = None) -> GraphProbe:
         """Says what answers at the address; remembered for two seconds.

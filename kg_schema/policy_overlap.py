@@ -95,8 +95,8 @@ def _refuse_overlap(
                 raise InputError(
                     f"{one} and {other} would both hold on {day}",
                     where=policy,
-                    fix="end the one before the other begins; what was set since stands in "
-                    f"`deskgraph graph policy show {policy}`. Nothing was loaded",
+                    fix="end the one on the day before the other begins; what was set since is in "
+                    f"`deskgraph graph policy history {policy}`. Nothing was loaded",
                 )
 
 

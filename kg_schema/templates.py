@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from importlib.resources import files
+from itertools import product
 from typing import Literal
 
 from kg_schema.errors import DeskGraphError, InputError
@@ -35,6 +36,7 @@ from kg_schema.errors import DeskGraphError, InputError
 DATE_LENGTH = len("2026-01-31")
 DEFAULT_BOUNDS = {"string": (0, 2_000), "strings": (0, 500), "floats": (0, 4_096)}
 LIST_ITEM_CHARACTERS = 2_000
+SAMPLE_CHARACTERS = (8, 20)
 ALLOWED_PROCEDURES = frozenset({"db.index.fulltext.querynodes", "db.index.vector.querynodes"})
 
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
@@ -84,6 +86,20 @@ class Parameter:
                 f"parameter {self.name} lies outside {self.low:g}..{self.high:g}", where=template
             )
         return list(value) if isinstance(value, tuple) else value
+
+    def sample(self, characters: int) -> object:
+        """A value of its type inside its bounds, such as no node has; texts about that long."""
+        if self.type in ("integer", "float"):
+            least = self.low if math.isfinite(self.low) else 0
+            return int(least) if self.type == "integer" else float(least)
+        if self.type == "boolean":
+            return False
+        if self.type == "date":
+            return "1000-01-01"
+        if self.type == "string":
+            return "~" * int(min(max(self.low, characters), self.high))
+        item = "~" * characters if self.type == "strings" else 1.0
+        return [item] * int(max(self.low, 1))
 
 
 def _number(value: object) -> float | None:
@@ -169,6 +185,23 @@ class QueryTemplate:
         if missing:
             raise TemplateError(f"missing parameters: {', '.join(missing)}", where=self.name)
         return {p.name: p.check(given.get(p.name), self.name) for p in self.parameters}
+
+    def samples(self) -> list[dict[str, object]]:
+        """Values that it takes and that find nothing, for a server that shall plan it.
+
+        Neo4j keeps a plan for each combination of types, of null and of rough sizes: all texts are
+        as long as most ids in the one half and as longer ones in the other, and what may be null is
+        so in a half of each.
+        """
+        found: list[dict[str, object]] = []
+        for size, without in product(SAMPLE_CHARACTERS, (False, True)):
+            given = {
+                each.name: None if without and each.nullable else each.sample(size)
+                for each in self.parameters
+            }
+            if given not in found:
+                found.append(given)
+        return found
 
 
 def parse_template(stem: str, text: str) -> QueryTemplate:

@@ -71,4 +71,5 @@ async def open_answerer(settings: ServerSettings, manifest: dict[str, Any]) -> A
             encoder=Path(settings.encoder) if settings.encoder else None,
         ),
     )
+    await assistant.prepare()
     return TicketAnswerer(assistant)

@@ -50,6 +50,7 @@ from serving.symptoms import MIN_SCORE, symptom_link
 _LOG = logging.getLogger(__name__)
 _OUTAGES = (GraphUnavailable, GraphTimeout, GraphQueryError)
 FALLBACK_OVERLAP = 0.4
+PREPARE_PATIENCE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +136,7 @@ class Assistant:
         self._encoder = encoder
         self._settings = settings or AssistantSettings()
         self._plans = plans or default_plans()
+        self._preparing: asyncio.Task[bool] | None = None
         self._knowledge = KnowledgeCache(graph, self._settings.catalogue_ttl_s) if graph else None
         self._batcher: Batcher[str, IntentPrediction] = Batcher(
             classifier.predict,
@@ -161,9 +163,18 @@ class Assistant:
         encoder = SentenceEncoder(folder) if graph and folder else None
         return cls(IntentModel(model_dir), graph, settings, encoder=encoder)
 
+    async def prepare(self, patience_s: float = PREPARE_PATIENCE_S) -> None:
+        """Lets a graph that is up plan its templates; what takes longer goes on behind requests."""
+        if isinstance(self._graph, GraphClient) and self._preparing is None:
+            self._preparing = asyncio.create_task(self._graph.prepare())
+            await asyncio.wait({self._preparing}, timeout=patience_s)
+
     async def close(self) -> None:
         """Finishes what waits for the model and closes the graph's connections."""
         await self._batcher.stop()
+        if self._preparing is not None:
+            self._preparing.cancel()
+            await asyncio.wait({self._preparing})
         if self._knowledge is not None:
             await self._knowledge.close()
         if isinstance(self._graph, GraphClient):

@@ -27,7 +27,7 @@ from kg_schema.engines import Engine
 from kg_schema.errors import DeskGraphError, InputError
 from kg_schema.load import load_graph_files
 from kg_schema.local import RunningServer
-from kg_schema.templates import QueryTemplate, TemplateError, parse_template
+from kg_schema.templates import QueryTemplate, TemplateError, load_templates, parse_template
 from tests.kg_schema.faulty_proxy import Fault, FaultyProxy
 from tests.kg_schema.small_graph import EDGES, NODES
 
@@ -100,6 +100,36 @@ async def test_it_reads_facts(
         assert await reader.raw_rows("names") == [{"name": "X-200"}, {"name": "X-300"}]
         many = [reader.read("price", {"product_id": "P_X200"}) for _ in range(40)]
         assert all(rows == [row] for rows in await asyncio.gather(*many))
+
+
+async def test_the_packages_templates_are_read_before_anybody_asks(graph: GraphSettings) -> None:
+    names = ("articles_by_vector", "compatibility", "policy_fingerprint")
+    templates = {name: load_templates()[name] for name in names}
+    async with GraphClient(graph, templates=templates) as reader:
+        assert await reader.prepare()
+
+
+async def test_preparing_passes_over_what_is_refused_and_leaves_a_graph_that_is_down(
+    graph: GraphSettings, engine_server: RunningServer
+) -> None:
+    read: list[str] = []
+
+    class Recording(GraphClient):
+        async def raw_rows(self, template: str, *given: Any, **more: Any) -> list[dict[str, Any]]:
+            read.append(template)
+            return await super().raw_rows(template, *given, **more)
+
+    templates = {name: TEMPLATES[name] for name in ("broken", "names", "price")}
+    async with Recording(graph, templates=templates) as reader:
+        assert await reader.prepare()
+        assert read == ["broken", "broken", "names"], "texts of two lengths, then no parameters"
+    async with FaultyProxy(port_of(engine_server)) as proxy:
+        proxy.fault = Fault.HANG
+        async with Recording(through(graph, proxy.port), templates=templates) as reader:
+            began = time.monotonic()
+            assert not await reader.prepare(deadline_s=0.5)
+            assert time.monotonic() - began < 0.5 + SLACK_S
+    assert read.count("broken") == 3, "it gives up at the first"
 
 
 async def test_it_says_which_engine_answers(engine_server: RunningServer) -> None:

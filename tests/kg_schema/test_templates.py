@@ -59,6 +59,32 @@ def test_a_template_reads_its_header() -> None:
         template.bind({"limit": 1, "vector": [1, 2]})
 
 
+def test_samples_are_taken_by_every_template() -> None:
+    for template in load_templates().values():
+        samples = template.samples()
+        assert 1 <= len(samples) <= 4
+        for values in samples:
+            assert template.bind(values) == values
+
+
+def test_samples_differ_in_length_and_in_what_is_null() -> None:
+    text = (
+        "// name: t\n// kind: faq\n// param id: string 1..40\n// param topic: string? 1..10\n"
+        "// param names: strings 1..5\n// param on: date\n// param limit: integer 2..5\n"
+        "// returns: catalogue\nMATCH (n {id: $id}) WHERE n.topic = $topic AND n.on < $on "
+        "AND n.name IN $names RETURN n.name AS name LIMIT $limit\n"
+    )
+    samples = parse_template("t", text).samples()
+    assert [(len(str(one["id"])), one["topic"]) for one in samples] == [
+        (8, "~" * 8),
+        (8, None),
+        (20, "~" * 10),
+        (20, None),
+    ]
+    assert {(str(one["on"]), one["limit"]) for one in samples} == {("1000-01-01", 2)}
+    assert [one["names"] for one in samples[1:3]] == [["~" * 8], ["~" * 20]]
+
+
 def test_a_value_is_never_in_the_message() -> None:
     with pytest.raises(TemplateError) as caught:
         parse_template("t", HEADER + BODY).bind({"id": "anna@example.org"})

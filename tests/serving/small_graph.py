@@ -147,7 +147,7 @@ NODES: dict[str, dict[str, Row]] = {
             "version": 1,
             "text": "You can return a product within 14 days of delivery.",
             "valid_from": "2024-01-01",
-            "valid_to": "2026-03-15",
+            "valid_to": "2026-03-14",
             "recorded_at": "2024-01-01",
         },
         "PO_RETURN@2": {

@@ -302,6 +302,19 @@ async def test_an_outage_in_the_middle_degrades_and_recovery_heals(model_dir, sm
             assert not (await ask(assistant, "price of X-200")).degraded
 
 
+async def test_preparing_a_graph_that_hangs_delays_nobody_and_ends_with_the_assistant(model_dir):
+    async def say_nothing(reader, writer):
+        await reader.read()
+        writer.close()
+
+    silent = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    port = silent.sockets[0].getsockname()[1]
+    async with silent, asyncio.timeout(10):
+        graph = GraphSettings(f"bolt://127.0.0.1:{port}", connect_timeout_s=60)
+        async with Assistant.open(model_dir, graph, SETTINGS) as assistant:
+            await assistant.prepare(patience_s=0.2)
+
+
 async def test_names_are_read_once_and_renewed_in_the_background(model_dir, small_graph):
     async with GraphClient(small_graph) as client:
         graph = Failing(client)
