@@ -70,7 +70,7 @@ def from_the_page(installed: Installed) -> Iterator[Seen]:
             ("report", "Visualization", "report"),
             ("evaluate", "Visualization", "confusion"),
         ):
-            page.open_node(node)
+            page.open_step(node)
             page.tab(tab)
             time.sleep(3)
             page.shot(SHOTS / f"{name}.png")
