@@ -6,7 +6,7 @@ import importlib.util
 import re
 from pathlib import Path
 
-from components.storage import localise
+from components.storage import in_object_store, localise
 from kg_schema.errors import InputError
 from serving.manifest import file_sha256
 
@@ -42,6 +42,11 @@ def find_base(base_model: str) -> Path:
             "no weights as safetensors", where=base_model, fix="save them with save_pretrained"
         )
     return folder
+
+
+def found_everywhere(base_model: str) -> bool:
+    """Tells whether a pod of the train image finds the same base model by the same name."""
+    return base_model == MINILM or in_object_store(base_model)
 
 
 def _minilm() -> Path:

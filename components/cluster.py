@@ -185,6 +185,37 @@ class Cluster:
             )
         return ""
 
+    def log_lines(
+        self, pod: str, container: str, since_s: int | None = None
+    ) -> list[tuple[str, str]] | None:
+        """Returns the lines that a container wrote, each after its time, which sorts as text.
+
+        Args:
+            pod: Name of the pod.
+            container: Name of the container.
+            since_s: Only those of the last so many seconds.
+
+        Returns:
+            None where they cannot be had now: it has not started, is gone, or the server is away.
+        """
+        from kubernetes.client import ApiException
+        from urllib3.exceptions import HTTPError
+
+        since = {} if since_s is None else {"since_seconds": since_s}
+        try:
+            log = self._core.read_namespaced_pod_log(
+                pod,
+                self.namespace,
+                container=container,
+                timestamps=True,
+                _request_timeout=CALL_TIMEOUT_S,
+                **since,
+            )
+        except (ApiException, HTTPError):
+            return None
+        pairs = (line.partition(" ") for line in str(log).split("\n") if line)
+        return [(stamp, text) for stamp, _, text in pairs]
+
     def events(self, name: str) -> list[str]:
         """Returns the warnings about an object, oldest first, such as `FailedScheduling: …`."""
         found = self._answered(

@@ -30,7 +30,10 @@ EVENT_MARK = "deskgraph-event "
 FOLLOWED = "DESKGRAPH_FOLLOWED"
 TAIL_LINES = 12
 TERMINATE_S = 5.0
+CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
 LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
+# Where torchrun's own report begins in what it and its ranks wrote together.
+_REPORT = re.compile(r"[EW]\d{4} .*torch/distributed/elastic/(agent|multiprocessing)/")
 _ROOT_CAUSE = re.compile(
     r"Root Cause.*?rank\s*:\s*(?P<rank>\d+).*?exitcode\s*:\s*(?P<code>-?\d+)", re.DOTALL
 )
@@ -41,35 +44,53 @@ class LaunchError(DeskGraphError):
 
 
 def torchrun_command(
-    module: str, arguments: Sequence[str], *, ranks: int, nodes: int = 1, rendezvous: str = ""
+    module: str,
+    arguments: Sequence[str],
+    *,
+    ranks: int = 0,
+    nodes: int = 1,
+    rendezvous: str = "",
+    python: str = sys.executable,
 ) -> list[str]:
     """Returns the command that starts `ranks` processes of a module on this node.
 
     Args:
         module: Dotted name, run as `python -m`.
         arguments: The module's own arguments.
-        ranks: Processes on each node.
+        ranks: Processes on each node; 0 leaves them, the nodes and where they meet to the `PET_`
+            variables that Kubeflow Trainer sets in a TrainJob's pods.
         nodes: Machines (or pods) that take part, each running this same command.
         rendezvous: `host:port` where they meet; wanted with more than one node.
+        python: The interpreter, as the node knows it.
 
     Raises:
         LaunchError: Several nodes and no place to meet.
     """
+    run = [python, "-m", "torch.distributed.run"]
+    end = ["--max-restarts=0", "-m", module, *arguments]
+    if not ranks:
+        return [*run, *end]
     if nodes > 1 and not rendezvous:
         raise LaunchError(f"{nodes} nodes have no place to meet", fix="give host:port")
     meet = (
         ["--rdzv-backend=c10d", f"--rdzv-endpoint={rendezvous}"] if rendezvous else ["--standalone"]
     )
-    run = [sys.executable, "-m", "torch.distributed.run", *meet]
-    shape = [f"--nnodes={nodes}", f"--nproc-per-node={ranks}", "--max-restarts=0"]
-    return [*run, *shape, "-m", module, *arguments]
+    return [*run, *meet, f"--nnodes={nodes}", f"--nproc-per-node={ranks}", *end]
 
 
 def threads_a_rank(ranks: int) -> int:
     """Returns the cores this process may use, shared out among `ranks`; at least 1."""
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return max(1, cores // ranks)
+    return max(1, min(cores, _cores_of_the_pod() or cores) // ranks)
+
+
+def _cores_of_the_pod() -> int:
+    """Returns the whole cores of this container's limit; 0 without one."""
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = CPU_LIMIT.read_text(encoding="ascii").split()
+        return max(1, int(quota) // int(period))  # `max` is no limit
+    return 0
 
 
 def follow(
@@ -115,6 +136,14 @@ def emit(kind: str, **values: Any) -> None:
     sys.stdout.flush()
 
 
+def read_event(line: str) -> Event | None:
+    """Returns the event that a line holds; None where it holds none."""
+    if not line.startswith(EVENT_MARK):
+        return None
+    event: Event = json.loads(line.removeprefix(EVENT_MARK))
+    return event
+
+
 def leave_with_launcher() -> None:
     """Makes this rank leave at once when its launcher is gone, however that one ended.
 
@@ -147,8 +176,8 @@ def _events(process: subprocess.Popen[bytes]) -> Iterator[Event]:
     assert process.stdout is not None  # noqa: S101 - asked for in Popen
     for raw in process.stdout:
         line = raw.decode("utf-8", errors="replace").rstrip()
-        if line.startswith(EVENT_MARK):
-            yield json.loads(line.removeprefix(EVENT_MARK))
+        if (event := read_event(line)) is not None:
+            yield event
         elif line:
             logger.info("%s", line)
 
@@ -180,16 +209,32 @@ def _failure(logs: Path, code: int) -> LaunchError:
     report = (logs / "torchrun.log").read_text(encoding="utf-8", errors="replace")
     cause = _ROOT_CAUSE.search(report)
     if cause is None:
-        return LaunchError(f"torchrun exited with {code}: {_tail(report)}")
-    rank, exit_code = cause["rank"], int(cause["code"])
-    how = f"was ended by signal {-exit_code}" if exit_code < 0 else f"exited with {exit_code}"
+        return LaunchError(f"torchrun exited with {code}: {_tail(report.splitlines())}")
     said = "\n".join(
         path.read_text(encoding="utf-8", errors="replace")
-        for path in sorted(logs.glob(f"*/attempt_*/{rank}/stderr.log"))
+        for path in sorted(logs.glob(f"*/attempt_*/{cause['rank']}/stderr.log"))
     )
-    return LaunchError(f"rank {rank} {how}: {_tail(said) or 'it wrote nothing'}")
+    return LaunchError(f"{_how(cause)}: {_tail(said.splitlines()) or 'it wrote nothing'}")
 
 
-def _tail(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return " | ".join(lines[-TAIL_LINES:])
+def last_words(lines: Sequence[str]) -> str:
+    """Returns the end of what one node's ranks wrote, which rank failed first, in one line.
+
+    Args:
+        lines: What torchrun and its ranks wrote together, as a pod's log has it.
+    """
+    report = next((at for at, line in enumerate(lines) if _REPORT.match(line)), len(lines))
+    said = _tail(lines[:report]) or _tail(lines) or "it wrote nothing"
+    cause = _ROOT_CAUSE.search("\n".join(lines))
+    return f"{_how(cause)}: {said}" if cause else said
+
+
+def _how(cause: re.Match[str]) -> str:
+    code = int(cause["code"])
+    how = f"was ended by signal {-code}" if code < 0 else f"exited with {code}"
+    return f"rank {cause['rank']} {how}"
+
+
+def _tail(lines: Sequence[str]) -> str:
+    said = [line.strip() for line in lines if line.strip() and not line.startswith(EVENT_MARK)]
+    return " | ".join(said[-TAIL_LINES:])

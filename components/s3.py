@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -93,6 +93,18 @@ def list_objects(location: str) -> list[RemoteObject]:
     Raises:
         StorageError: There is nothing, or the server cannot be reached or refuses.
     """
+    found = find_objects(location)
+    if not found:
+        raise StorageError("nothing stands at this address", where=location)
+    return found
+
+
+def find_objects(location: str) -> list[RemoteObject]:
+    """Lists like `list_objects`; nothing there is an empty list.
+
+    Raises:
+        StorageError: The server cannot be reached or refuses.
+    """
     bucket, key = split_address(location)
     found: list[RemoteObject] = []
     with _named(location):
@@ -106,8 +118,6 @@ def list_objects(location: str) -> list[RemoteObject]:
                 found.append(RemoteObject(bucket, row["Key"], name, etag, int(row["Size"])))
     exact = [each for each in found if each.key == key]
     below = [each for each in found if each.name and not each.key.endswith("/")]
-    if not exact and not below:
-        raise StorageError("nothing stands at this address", where=location)
     for each in below:
         if ".." in PurePosixPath(each.name).parts:
             raise StorageError(
@@ -154,11 +164,22 @@ def upload_dir(source: Path, location: str) -> None:
     names = [path.relative_to(source).as_posix() for path in paths]
     for path, name in zip(paths, names, strict=True):
         upload_file(path, f"s3://{bucket}/{key}/{name}")
-    stale = [each for each in list_objects(f"s3://{bucket}/{key}/") if each.name not in names]
-    with _named(location):
-        for start in range(0, len(stale), DELETE_BATCH):
-            batch = [{"Key": each.key} for each in stale[start : start + DELETE_BATCH]]
-            _client().delete_objects(Bucket=bucket, Delete={"Objects": batch, "Quiet": True})
+    delete([each for each in list_objects(f"s3://{bucket}/{key}/") if each.name not in names])
+
+
+def delete(objects: Sequence[RemoteObject]) -> None:
+    """Deletes objects of one bucket.
+
+    Raises:
+        StorageError: The server cannot be reached or refuses.
+    """
+    for start in range(0, len(objects), DELETE_BATCH):
+        batch = objects[start : start + DELETE_BATCH]
+        keys = [{"Key": each.key} for each in batch]
+        with _named(f"s3://{batch[0].bucket}/{batch[0].key}"):
+            _client().delete_objects(
+                Bucket=batch[0].bucket, Delete={"Objects": keys, "Quiet": True}
+            )
 
 
 def _client() -> Any:

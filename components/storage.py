@@ -28,6 +28,7 @@ from serving.manifest import MANIFEST_NAME, verify_manifest
 
 FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT})
 FULL_MARKS = ("No space left on device", "os error 28", "disk is full")
+OBJECT_STORE_SCHEMES = ("s3://", "minio://")
 FULL_BYTES = 4096
 """Fewer free bytes than a block: a write that failed then failed for lack of room."""
 
@@ -47,7 +48,7 @@ def localise(location: str, *, cache: Path | None = None) -> Path:
 
     Args:
         location: A plain path, `file://…`, `s3://bucket/key` (an object, or everything under
-            the key), or `samples:tickets|graph|gold`.
+            the key; `minio://` is read as `s3://`), or `samples:tickets|graph|gold`.
         cache: Where downloads are kept, by content, for the next call; by default they go to a
             temporary folder that lives as long as this process.
 
@@ -62,8 +63,8 @@ def localise(location: str, *, cache: Path | None = None) -> Path:
         raise StorageError("no location given", fix="name a path, a file:// or an s3:// address")
     if location.startswith("samples:"):
         return sample_path(location.removeprefix("samples:"))
-    if location.startswith("s3://"):
-        return _download(location, cache)
+    if in_object_store(location):
+        return _download(s3_address(location), cache)
     path = local_path(location)
     try:
         path.stat()
@@ -72,6 +73,16 @@ def localise(location: str, *, cache: Path | None = None) -> Path:
     except (OSError, ValueError) as error:
         raise StorageError(_reason(error), where=str(path)) from error
     return path
+
+
+def in_object_store(location: str) -> bool:
+    """Tells whether other machines find there what this one does."""
+    return location.startswith(OBJECT_STORE_SCHEMES)
+
+
+def s3_address(location: str) -> str:
+    """Returns an object store's location as `s3://…`; Kubeflow Pipelines writes `minio://…`."""
+    return location.replace("minio://", "s3://", 1)
 
 
 def local_path(location: str) -> Path:
@@ -109,9 +120,10 @@ def output_dir(location: str) -> Iterator[Path]:
         StorageError: The location cannot be written. What stood there stays.
         DiskFullError: The block or the flush ran out of room.
     """
-    if location.startswith("s3://"):
+    if in_object_store(location):
         from components import s3
 
+        location = s3_address(location)
         s3.split_address(location)
         with _scratch(Path(tempfile.gettempdir()), "upload") as temp:
             temp.mkdir()
@@ -138,9 +150,10 @@ def output_file(location: str) -> Iterator[Path]:
         StorageError: The location cannot be written, or the block wrote nothing.
         DiskFullError: The block or the flush ran out of room.
     """
-    if location.startswith("s3://"):
+    if in_object_store(location):
         from components import s3
 
+        location = s3_address(location)
         s3.split_address(location)
         with _scratch(Path(tempfile.gettempdir()), "upload") as temp:
             yield temp
@@ -154,6 +167,17 @@ def output_file(location: str) -> Iterator[Path]:
         _flush(temp)
         os.replace(temp, target)
         _flush(target.parent)
+
+
+def remove(location: str) -> None:
+    """Deletes everything below an object store's location; nothing there is well too.
+
+    Raises:
+        StorageError: The server cannot be reached or refuses.
+    """
+    from components import s3
+
+    s3.delete(s3.find_objects(s3_address(location)))
 
 
 def _writable(location: str) -> Path:

@@ -117,6 +117,13 @@ class KubeServer:
         """Plays the kubelet: a pod that is there."""
         self._put("pods", name, {"labels": labels}, {"status": {"phase": phase, **(status or {})}})
 
+    def drop_pods(self, prefix: str) -> None:
+        """Plays the kubelet: pods that are no more."""
+        with self._lock:
+            for key in [key for key in self.objects if key[1] == "pods"]:
+                if key[2].startswith(prefix):
+                    del self.objects[key]
+
     def put_event(self, about: str, reason: str, message: str) -> None:
         """A warning about an object."""
         body = {"involvedObject": {"name": about}, "reason": reason, "message": message}
@@ -153,7 +160,11 @@ class KubeServer:
             self.requests.append((verb, resource, name))
             query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
             if found["sub"]:
+                if (namespace, "pods", name) not in self.objects:
+                    raise Refused(404, "NotFound", f'pods "{name}" not found')
                 lines = self.logs.get(name, "").splitlines()
+                if query.get("timestamps", "false").lower() == "true":
+                    lines = [f"2026-01-01T00:00:00.{at:09d}Z {s}" for at, s in enumerate(lines)]
                 return 200, "\n".join(lines[-int(query.get("tailLines", len(lines) or 1)) :])
             if verb == "list":
                 return 200, {"kind": "List", "items": self._find(namespace, plural, query)}

@@ -15,7 +15,7 @@ def finetune(
     code: str,
     model: dsl.Output[dsl.Model],
 ) -> None:
-    """Fine-tunes with torchrun; `code` only keys the cache."""
+    """Fine-tunes with torchrun, here or as a TrainJob; `code` only keys the cache."""
     from dataclasses import asdict
 
     from components.finetune.finetuning import FinetuneSettings, finetune_model
@@ -24,5 +24,8 @@ def finetune(
 
     with reported(), checkpoint_folder(checkpoints, "teacher") as folder:
         chosen = parse_settings(FinetuneSettings, settings, task=task)
-        result = finetune_model(shards.path, base_model, model.path, chosen, folder)
+        data = shards.path
+        if chosen.trainer:  # its pods reach the object store, and nothing of this pod
+            data, folder = shards.uri, f"{model.uri}.staging"
+        result = finetune_model(data, base_model, model.path, chosen, folder)
         model.metadata.update(asdict(result))

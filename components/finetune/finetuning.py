@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from components.base_model import find_base
+from components.base_model import find_base, found_everywhere
 from components.training import Lora, TrainResult, TrainSpec, run_training
 from components.training.checkpoint import content_digest
 
@@ -31,7 +31,10 @@ class FinetuneSettings:
         label_smoothing: Share of the label's mass spread over all classes.
         max_length: Tokens a row is cut to.
         seed: Of head, order and dropout.
-        ranks: Processes.
+        ranks: Processes on each node.
+        nodes: Machines or pods that take part; more than one wants a trainer.
+        trainer: What runs the ranks: empty is this machine, `trainjob://NAMESPACE/RUNTIME` a
+            TrainJob by that TrainingRuntime.
         threads: Threads a rank; 0 shares the cores out.
         precision: `auto` probes.
         freeze_embeddings: The embeddings keep their values.
@@ -52,6 +55,8 @@ class FinetuneSettings:
     max_length: int = 64
     seed: int = 7
     ranks: int = 2
+    nodes: int = 1
+    trainer: str = ""
     threads: int = 0
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     freeze_embeddings: bool = True
@@ -98,19 +103,22 @@ def finetune_model(
         base_model: `minilm`, a location, or `owner/name` on the Hub.
         out: Location of the result, published whole or not at all.
         settings: How to train.
-        checkpoints: Folder private to this training, resumed from after a break.
+        checkpoints: Folder private to this training, resumed from after a break; with a trainer
+            an `s3://` location, like `shards`.
 
     Raises:
         InputError: The shards, the base model or a setting cannot be used.
         ManifestError: A directory is not whole.
         LaunchError: A rank failed.
+        ClusterError: The trainer's cluster refuses or stays away.
     """
     base = find_base(base_model)
     digest = content_digest(base)
+    by_name = bool(settings.trainer) and found_everywhere(base_model)
     training = run_training(
         TrainSpec(
             task=settings.task,
-            model_dir=str(base),
+            model_dir=base_model if by_name else str(base),
             shards=shards,
             out=out,
             checkpoints=checkpoints,
@@ -124,6 +132,8 @@ def finetune_model(
             max_length=settings.max_length,
             seed=settings.seed,
             ranks=settings.ranks,
+            nodes=settings.nodes,
+            trainer=settings.trainer,
             threads=settings.threads,
             precision=settings.precision,
             freeze_embeddings=settings.freeze_embeddings and settings.lora is None,

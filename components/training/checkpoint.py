@@ -24,7 +24,7 @@ from serving.manifest import MANIFEST_NAME, content_sha256, file_sha256, read_ma
 MARKER = "whole.json"
 FOLDER_PREFIX = "training-"
 # Where the result goes and how it is told change nothing about how training goes on.
-_UNTRAINED = ("out", "checkpoints", "what", "threads", "lineage", "compression")
+_UNTRAINED = ("out", "checkpoints", "what", "threads", "trainer", "lineage", "compression")
 
 
 def content_digest(directory: Path) -> str:

@@ -17,6 +17,7 @@ from components.storage import FULL_ERRNOS, FULL_MARKS, DiskFullError
 from components.training.checkpoint import mark_whole
 from components.training.data import Batch, Collator, EpochLoader, GroupedBatches, TicketRows
 from components.training.losses import Objective
+from components.training.mirror import Mirror
 from components.training.models import optimizer_groups
 from components.training.precision import Format
 from components.training.spec import TrainSpec
@@ -41,6 +42,7 @@ class TicketTrainer(Trainer):
         world: The ranks.
         precision: The format of the matrix products.
         folder: Where checkpoints go.
+        mirror: Where they are kept besides, if anywhere.
     """
 
     def __init__(
@@ -54,9 +56,11 @@ class TicketTrainer(Trainer):
         world: World,
         precision: Format,
         folder: Path,
+        mirror: Mirror | None = None,
     ) -> None:
         self._spec = spec
         self._folder = folder
+        self._mirror = mirror
         self._objective = objective
         self._network = model
         self._rows = rows
@@ -135,7 +139,10 @@ class TicketTrainer(Trainer):
             raise
         self._world.wait()  # every rank has written its random state
         if self._world.first:
-            mark_whole(self._folder / f"checkpoint-{self.state.global_step}")
+            checkpoint = self._folder / f"checkpoint-{self.state.global_step}"
+            mark_whole(checkpoint)
+            if self._mirror is not None:
+                self._mirror.keep(checkpoint)
 
 
 class ProgressReport(TrainerCallback):

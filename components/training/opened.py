@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from components.training.data import Collator, TicketRows, read_rows
+from components.training.mirror import Mirror
 from components.training.spec import TrainSpec
 from components.training.world import World
 
@@ -33,6 +34,7 @@ class Session:
     rows: TicketRows
     collator: Collator
     tell: Tell
+    mirror: Mirror | None = None
 
 
 def read_train_rows(spec: TrainSpec, shards: Path, tokenizer: Any) -> TicketRows:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from components.base_model import find_base
 from components.launch import Event, LaunchError, follow, threads_a_rank
 from components.storage import local_path, localise
 from components.training.checkpoint import drop_checkpoints
@@ -21,10 +22,11 @@ WORKER = "components.training.worker"
 
 
 def run_training(spec: TrainSpec) -> TrainResult:
-    """Trains as `spec` says in `spec.ranks` processes and publishes the model at `spec.out`.
+    """Trains as `spec` says and publishes the model at `spec.out`.
 
-    A single rank without an accelerator is this process: a launcher and a second start of torch
-    would cost more than a small training does.
+    Without a trainer, `spec.ranks` processes of this machine do; a single rank without an
+    accelerator is this process: a launcher and a second start of torch would cost more than a
+    small training does. With one, it starts a TrainJob, watches it and fetches its model.
 
     Goes on from the newest whole checkpoint under `spec.checkpoints`, if there is one of this same
     training; those checkpoints are dropped on success. Interrupting it ends every rank.
@@ -32,21 +34,42 @@ def run_training(spec: TrainSpec) -> TrainResult:
     Raises:
         InputError: The spec, the shards or the models cannot be used.
         LaunchError: A rank failed; the message ends with the rank's last lines.
+        ClusterError: The cluster refuses or stays away.
     """
-    checkpoints = local_path(spec.checkpoints).absolute()
-    here = replace(
-        spec,
-        model_dir=str(localise(spec.model_dir).absolute()),
-        shards=str(localise(spec.shards).absolute()),
-        teacher=str(localise(spec.teacher).absolute()) if spec.teacher else "",
-        checkpoints=str(checkpoints),
-        threads=spec.threads or threads_a_rank(spec.ranks),
-    )
     follower = _Follower()
+    if spec.trainer:
+        return _on_a_cluster(spec, follower)
+    here = at_hand(spec)
     with follower:
         result = _alone(here, follower) if _needs_no_launcher(here) else _launched(here, follower)
-    drop_checkpoints(checkpoints)
+    drop_checkpoints(Path(here.checkpoints))
     return result
+
+
+def at_hand(spec: TrainSpec) -> TrainSpec:
+    """Returns the same training with what it reads on this machine, and its threads.
+
+    Raises:
+        InputError: Something cannot be found.
+    """
+    return replace(
+        spec,
+        model_dir=str(find_base(spec.model_dir).absolute()),
+        shards=str(localise(spec.shards).absolute()),
+        teacher=str(localise(spec.teacher).absolute()) if spec.teacher else "",
+        checkpoints=str(local_path(spec.checkpoints).absolute()),
+        threads=spec.threads or threads_a_rank(spec.ranks),
+    )
+
+
+def _on_a_cluster(spec: TrainSpec, follower: _Follower) -> TrainResult:
+    from components.training.train_job import run_train_job
+
+    try:
+        with follower:
+            return run_train_job(spec, follower.take)
+    except LaunchError as error:
+        raise follower.error or error from None
 
 
 def _needs_no_launcher(spec: TrainSpec) -> bool:

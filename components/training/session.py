@@ -25,6 +25,7 @@ from components.training.data import Collator, read_rows, require_rows
 from components.training.loop import ProgressReport, TicketTrainer
 from components.training.losses import Objective
 from components.training.measure import measure
+from components.training.mirror import Mirror
 from components.training.models import adapt, freeze, merged, open_model, set_dropout
 from components.training.opened import Session, Tell, read_train_rows
 from components.training.precision import (
@@ -43,13 +44,14 @@ PRECISION_NAME = "precision.json"
 PROBE_ROWS = 8
 
 
-def train(spec: TrainSpec, world: World, tell: Tell) -> TrainResult:
+def train(spec: TrainSpec, world: World, tell: Tell, mirror: Mirror | None = None) -> TrainResult:
     """Trains as one of the ranks, and as the first one publishes the model.
 
     Args:
         spec: The training.
         world: The ranks.
         tell: Called on rank 0 as things come along.
+        mirror: Where checkpoints outlive this machine's disk; None keeps them on it alone.
 
     Returns:
         What the training did, the same on every rank but for times.
@@ -62,10 +64,10 @@ def train(spec: TrainSpec, world: World, tell: Tell) -> TrainResult:
     quieten_transformers()
     torch.set_num_threads(spec.threads or threads_a_rank(world.size))
     check_precision(spec.precision, world.device)
-    session = _open(spec, world, tell if world.first else _silent)
+    session = _open(spec, world, tell if world.first else _silent, mirror)
     objective = objective_of(session)
     precision, probe = _precision(session, objective)
-    resumed = world.from_first(newest_whole(session.folder) if world.first else None)
+    resumed = _newest(session)
     report = _run(session, objective, precision, resumed)
     model = _plain(session)
     rows = read_rows(session.shards, "validation", session.tokenizer, spec.task, spec.max_length)
@@ -95,7 +97,14 @@ def _silent(kind: str, **values: Any) -> None:
     """The other ranks report nothing."""
 
 
-def _open(spec: TrainSpec, world: World, tell: Tell) -> Session:
+def _newest(session: Session) -> Path | None:
+    # By name: on other nodes the folder is another one, with the same checkpoint from the mirror.
+    found = newest_whole(session.folder) if session.world.first else None
+    name = session.world.from_first(found.name if found else "")
+    return session.folder / name if name else None
+
+
+def _open(spec: TrainSpec, world: World, tell: Tell, mirror: Mirror | None) -> Session:
     shards = localise(spec.shards)
     manifest = read_manifest(shards)
     labels = manifest["labels"] if spec.task == "intent" else []
@@ -118,6 +127,8 @@ def _open(spec: TrainSpec, world: World, tell: Tell) -> Session:
     if spec.teacher:
         contents.append(content_digest(localise(spec.teacher)))
     folder = training_folder(local_path(spec.checkpoints), training_digest(spec, contents))
+    if mirror is not None:
+        mirror.restore(folder)
     return Session(
         spec=spec,
         world=world,
@@ -129,6 +140,7 @@ def _open(spec: TrainSpec, world: World, tell: Tell) -> Session:
         rows=require_rows(rows, shards, "train"),
         collator=Collator(spec.task, tokenizer.pad_token_id),
         tell=tell,
+        mirror=mirror,
     )
 
 
@@ -188,6 +200,7 @@ def _run(
         world=session.world,
         precision=precision,
         folder=session.folder,
+        mirror=session.mirror,
     )
     trainer.add_callback(report)
     steps = spec.epochs * -(-len(session.rows) // spec.batch_size)

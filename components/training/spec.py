@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from components.storage import output_file
 from kg_schema.errors import InputError
 
 Task = Literal["intent", "answer"]
@@ -120,13 +121,15 @@ class TrainSpec:
     Args:
         task: `intent` (sequence classification) or `answer` (causal language model).
         model_dir: Location of the model that is trained (a Hugging Face directory). For `intent` a
-            directory without a classification head gets a fresh one for the shards' labels.
+            directory without a classification head gets a fresh one for the shards' labels. With
+            a `trainer` it may be a base model's name that every pod finds.
         shards: Location of the shards; the train split is trained on.
         out: Location of the trained model's directory, published whole or not at all.
-        checkpoints: Local folder private to this training; resumed from, emptied on success.
+        checkpoints: Folder private to this training; resumed from, emptied on success. With a
+            `trainer` an `s3://` location, through which all that the ranks read and write goes.
         teacher: Location of the teacher's directory; wanted with `distillation`.
         epochs: Passes over the train split.
-        batch_size: Rows a step over all ranks together; a multiple of `ranks`.
+        batch_size: Rows a step over all ranks together; a multiple of `ranks` x `nodes`.
         learning_rate: Peak rate of the body.
         head_learning_rate: Peak rate of the pooler, the classification head and the distillation's
             projections; 0 takes `learning_rate`.
@@ -137,8 +140,11 @@ class TrainSpec:
         dropout: Of hidden states and attention, while training; negative keeps the model's own.
         max_length: Tokens a row is cut to (prompt and target together for `answer`).
         seed: Of the head's initialisation, the order of rows and dropout.
-        ranks: Processes on this machine.
-        threads: Threads a rank; 0 divides the cores this process may use by `ranks`.
+        ranks: Processes on each node.
+        nodes: Machines or pods that take part; more than one wants a `trainer`.
+        trainer: What runs the ranks: empty is this machine, `trainjob://NAMESPACE/RUNTIME` a
+            TrainJob (see `components.training.train_job`).
+        threads: Threads a rank; 0 divides the cores that a node may use by `ranks`.
         precision: `auto` times fp32 against bf16 at the start and takes bf16 if faster.
         freeze_embeddings: Word, position and type embeddings keep their values.
         freeze_layers: Lowest encoder layers that keep their values.
@@ -167,6 +173,8 @@ class TrainSpec:
     max_length: int = 64
     seed: int = 7
     ranks: int = RANKS
+    nodes: int = 1
+    trainer: str = ""
     threads: int = 0
     precision: Precision = "auto"
     freeze_embeddings: bool = False
@@ -189,14 +197,20 @@ class TrainSpec:
             raise InputError(
                 f"unknown precision {self.precision!r}", fix="use auto, fp32, bf16 or fp16"
             )
-        for name in ("epochs", "batch_size", "ranks", "max_length"):
+        for name in ("epochs", "batch_size", "ranks", "nodes", "max_length"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}", fix="use 1 or more")
         if self.learning_rate <= 0:
             raise InputError(f"learning_rate is {self.learning_rate}", fix="use a positive rate")
-        if self.batch_size % self.ranks:
+        if self.nodes > 1 and not self.trainer:
             raise InputError(
-                f"batch_size {self.batch_size} does not divide by {self.ranks} ranks",
+                f"{self.nodes} nodes and nothing that runs them",
+                fix="set trainer to trainjob://NAMESPACE/RUNTIME, or nodes to 1",
+            )
+        world = self.ranks * self.nodes
+        if self.batch_size % world:
+            raise InputError(
+                f"batch_size {self.batch_size} does not divide by {world} ranks",
                 fix="use a multiple of the ranks",
             )
         if self.distillation is not None and not self.teacher:
@@ -263,3 +277,18 @@ def read_spec(path: Path) -> TrainSpec:
         pairs = tuple((int(low), int(high)) for low, high in row["distillation"]["layer_map"])
         row["distillation"] = Distillation(**{**row["distillation"], "layer_map": pairs})
     return TrainSpec(**row)
+
+
+def write_result(result: TrainResult, location: str) -> None:
+    """Writes `result` as JSON to a location.
+
+    Raises:
+        StorageError: It cannot be written.
+    """
+    with output_file(location) as path:
+        path.write_text(json.dumps(asdict(result)), encoding="utf-8")
+
+
+def read_result(path: Path) -> TrainResult:
+    """Reads what `write_result` wrote."""
+    return TrainResult(**json.loads(path.read_text(encoding="utf-8")))

@@ -14,7 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.s3 import split_address
-from components.storage import DiskFullError, StorageError, localise, output_dir, output_file
+from components.storage import (
+    DiskFullError,
+    StorageError,
+    localise,
+    output_dir,
+    output_file,
+    remove,
+)
 from kg_schema.errors import InputError
 from serving.manifest import ManifestError, verify_manifest, write_manifest
 from tests.s3_server import S3Server
@@ -184,6 +191,21 @@ def test_full_disk_is_known_behind_a_library_s_own_error(tmp_path: Path) -> None
 def test_address_needs_bucket_and_key(location: str) -> None:
     with pytest.raises(StorageError):
         split_address(location)
+
+
+def test_kubeflows_own_name_of_the_store_is_the_same_place_and_can_be_cleared(s3: str) -> None:
+    minio = s3.replace("s3://", "minio://")
+    with output_file(f"{minio}/a/one") as path:
+        path.write_text("1")
+    with output_file(f"{s3}/ab") as path:
+        path.write_text("2")
+    assert localise(f"{s3}/a/one").read_text() == "1"
+    assert localise(f"{minio}/a/one").read_text() == "1"
+    remove(f"{minio}/a")
+    remove(f"{minio}/a")
+    with pytest.raises(StorageError, match="nothing stands"):
+        localise(f"{minio}/a/one")
+    assert localise(f"{minio}/ab").read_text() == "2"
 
 
 def test_s3_directory_goes_there_and_back(s3: str, s3_server: S3Server, tmp_path: Path) -> None:

@@ -4,10 +4,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
-from components.launch import Event, LaunchError, follow, threads_a_rank, torchrun_command
+from components.launch import (
+    Event,
+    LaunchError,
+    follow,
+    last_words,
+    threads_a_rank,
+    torchrun_command,
+)
 
 MODULE = "tests.components.training.ranks"
 FOLLOWER = f"""
@@ -45,10 +53,50 @@ def test_one_builder_makes_the_command_for_a_laptop_and_for_a_cluster() -> None:
     assert "--standalone" not in there
     with pytest.raises(LaunchError, match="meet"):
         torchrun_command("a.worker", [], ranks=8, nodes=4)
+    pod = torchrun_command("a.worker", ["s3://b/spec.json"], python="python")
+    run = ["python", "-m", "torch.distributed.run", "--max-restarts=0"]
+    assert pod == [*run, "-m", "a.worker", "s3://b/spec.json"]
 
 
 def test_cores_are_shared_out() -> None:
     assert threads_a_rank(1) >= threads_a_rank(2) >= threads_a_rank(10_000) == 1
+
+
+@pytest.mark.parametrize(
+    ("limit", "ranks", "threads"),
+    [
+        ("100000 100000", 1, 1),
+        ("50000 100000", 1, 1),
+        ("400000 100000", 2, 2),
+        ("max 100000", 2, 4),
+    ],
+)
+def test_a_pods_limit_counts_as_its_cores(
+    limit: str, ranks: int, threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    monkeypatch.setattr("components.launch.CPU_LIMIT", tmp_path / "cpu.max")
+    assert threads_a_rank(1) == 8
+    (tmp_path / "cpu.max").write_text(limit)
+    assert threads_a_rank(ranks) == threads
+
+
+def test_a_nodes_log_ends_in_which_rank_failed_and_what_it_said() -> None:
+    report = (
+        "E1123 18:38:52.747000 12122 torch/distributed/elastic/multiprocessing/api.py:1002] failed",
+        "Traceback (most recent call last):",
+        "Root Cause (first observed failure):",
+        "[0]:",
+        "  rank      : 1 (local_rank: 0)",
+        "  exitcode  : -9 (pid: 12430)",
+    )
+    said = ('deskgraph-event {"event": "log", "line": "x"}', "first things first", "", "no shelf")
+    assert last_words([*said, *report]) == (
+        "rank 1 was ended by signal 9: first things first | no shelf"
+    )
+    assert last_words(said) == "first things first | no shelf"
+    assert last_words(["Traceback", "No module named torch"]) == "Traceback | No module named torch"
+    assert last_words([]) == "it wrote nothing"
 
 
 def test_a_failing_rank_is_named_with_its_last_lines_and_the_others_end() -> None:
