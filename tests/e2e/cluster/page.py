@@ -107,10 +107,12 @@ class PipelinesPage:
         self.page.locator(".react-flow__controls-fitview").click()
         self.page.wait_for_timeout(1000)  # it moves there slowly
 
-    def open_step(self, step: str) -> None:
-        """Opens a step of the run beside the graph."""
-        # An event, since it may lie outside of what is seen.
-        self.page.locator(f"[data-id='task.{step}']").dispatch_event("click")
+    def open_node(self, name: str) -> None:
+        """Opens a step or an artifact of the run beside the graph."""
+        # So wide that the whole graph is seen: what lies outside cannot be clicked.
+        self.page.set_viewport_size({"width": 5000, "height": 1500})
+        self.fit()
+        self.page.locator(".react-flow__node", has_text=name).first.click()
 
     def tab(self, name: str) -> None:
         """Turns to a tab of what is open beside the graph."""

@@ -67,10 +67,10 @@ def from_the_page(installed: Installed) -> Iterator[Seen]:
         page.shot(SHOTS / "run.png")
         assert state == "SUCCEEDED", _steps(installed, run_id)
         for node, tab, name in (
-            ("report", "Visualization", "report"),
-            ("evaluate", "Visualization", "confusion"),
+            ("html", "Visualization", "report"),
+            ("confusion", "Visualization", "confusion"),
         ):
-            page.open_step(node)
+            page.open_node(node)
             page.tab(tab)
             time.sleep(3)
             page.shot(SHOTS / f"{name}.png")
