@@ -28,11 +28,11 @@ demo: $(VENV)/.ready  ## The whole road on samples/: train, compress, choose, re
 	@$(BIN)/deskgraph run --profile demo --out $(OUT) --fresh --ask "$(QUESTION)"
 
 test: $(VENV)/.ready  ## Every test but the cluster's
-	@$(BIN)/python -m pytest -q -m "not cluster" --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -q -m "not cluster and not minutes" --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # What the environment must say stands in tests/e2e/cluster/site.py.
 e2e: $(VENV)/.ready  ## The cluster's tests, on any Kubernetes with Kubeflow (KUBECONFIG, KFP_ENDPOINT, UI_URL, …)
-	@$(BIN)/python -m pytest -q -m cluster -p no:randomly --durations=0 tests/e2e
+	@$(BIN)/python -m pytest -q -m "cluster or minutes" -p no:randomly --durations=0 tests/e2e
 
 lint: $(VENV)/.ready  ## ruff (rules and format) and mypy --strict
 	@$(BIN)/ruff check --no-cache .

@@ -76,6 +76,7 @@ def champion(out: Path) -> tuple[str, dict[str, str]]:
     return found.version, dict(found.tags)
 
 
+@pytest.mark.minutes
 @pytest.mark.timeout(900)
 def test_it_trains_for_a_reason_and_only_then(site: Path, out: Path, tmp_path: Path) -> None:
     assert "has no champion yet" in retrain(site, out)
