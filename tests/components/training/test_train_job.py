@@ -167,6 +167,7 @@ def kill_rank_one_after_a_checkpoint(kubelet: Kubelet, staging: str) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.timeout(600)
 def test_two_nodes_go_on_after_a_killed_rank_and_train_what_two_ranks_here_do(
     base: Path,
     shards: Path,
