@@ -518,8 +518,13 @@ def keep_lock() -> str:
 
 
 def release_lock() -> str:
-    """Takes the lock of `$owner` away, and nobody else's."""
-    return f"MATCH (n:{LOCK_LABEL} {{name: 'schema'}}) WHERE n.owner = $owner DELETE n"
+    """Takes the lock of `$owner` away, and nobody else's.
+
+    The node stays: of one that is deleted while they wait for it, two might read that it is free.
+    """
+    return (
+        f"MATCH (n:{LOCK_LABEL} {{name: 'schema'}}) WHERE n.owner = $owner REMOVE n.owner, n.until"
+    )
 
 
 def lock_owner() -> str:

@@ -156,7 +156,7 @@ class WriteLock:
 
     def _owner(self, writer: GraphWriter) -> str:
         rows = writer.read(statements.lock_owner(), what="read the lock")
-        return str(rows[0]["owner"]) if rows else "it has just ended"
+        return str(rows[0]["owner"]) if rows and rows[0]["owner"] else "it has just ended"
 
     def _prolong(self) -> None:
         with GraphWriter(self._settings) as writer:
