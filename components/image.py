@@ -2,3 +2,6 @@
 
 # A local run has no image, and kfp.local warns of names without "python".
 TRAIN_IMAGE = "python:3.11"
+
+IMAGE_VARIABLE = "DESKGRAPH_IMAGE"
+"""Tells a step the image that it runs in."""

@@ -34,9 +34,9 @@ for namespace in "${NAMESPACE:-deskgraph}" "${STEPS_NAMESPACE:-kubeflow}"; do
   printf 'data:\n  username: %s\n  password: %s\n' \
     "$(encoded "${GRAPH_USERNAME:-root}")" "$(encoded "$GRAPH_PASSWORD")"
   secret "$namespace" deskgraph-object-store
-  printf 'data:\n  access-key: %s\n  secret-key: %s\n  endpoint: %s\n' \
+  printf 'data:\n  access-key: %s\n  secret-key: %s\n  endpoint: %s\n  region: %s\n' \
     "$(encoded "$AWS_ACCESS_KEY_ID")" "$(encoded "$AWS_SECRET_ACCESS_KEY")" \
-    "$(encoded "$S3_ENDPOINT")"
+    "$(encoded "$S3_ENDPOINT")" "$(encoded "${S3_REGION:-us-east-1}")"
 done
 
 # The same keys once more as KServe's storage initializer wants them.

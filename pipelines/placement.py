@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from components.image import IMAGE_VARIABLE
 from kg_schema.errors import InputError
 
 if TYPE_CHECKING:
@@ -177,6 +178,8 @@ class Placed:
 
         if self.profile.image:
             task.set_container_image(self.profile.image)
+            # For the ranks of a TrainJob, so that they run the code of the step that starts them.
+            task.set_env_variable(IMAGE_VARIABLE, self.profile.image)
         for name, value in self.profile.environment.items():
             task.set_env_variable(name, value)
         for secret, entry in self.profile.secrets.items():

@@ -6,7 +6,6 @@ knows, so that it may be ended at any moment, and two may run at once.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any
 from components.registry import CHAMPION, ModelRegistry, recorded_fingerprint
 from kg_schema.connection import GraphSettings
 from kg_schema.errors import InputError
+from kg_schema.policies import read_fingerprint
 from kg_schema.progress import format_duration
 from pipelines.client import UNDER_WAY, PipelinesClient, Version, holds, in_states, moment
 from pipelines.schedule import parameters_of
@@ -70,7 +70,7 @@ def check(client: PipelinesClient, watch: Watch, say: Say, settle_s: float = SET
         KfpError: The backend refuses or is away.
         InputError: No retraining pipeline is uploaded, or the model has to be named.
     """
-    current = asyncio.run(read_fingerprint(watch.graph))
+    current = read_fingerprint(watch.graph)
     trained = champion_fingerprint(watch.tracking_uri, watch.model)
     if trained is None:
         say("nothing to compare: there is no champion yet")
@@ -101,15 +101,6 @@ def check(client: PipelinesClient, watch: Watch, say: Say, settle_s: float = SET
         return ""
     say(f"{changed}; started run {_told(run)}")
     return str(run.run_id)
-
-
-async def read_fingerprint(settings: GraphSettings) -> str:
-    """Returns the fingerprint of the policies in force today."""
-    from kg_schema.client import GraphClient
-    from kg_schema.policies import fingerprint
-
-    async with GraphClient(settings) as graph:
-        return await fingerprint(graph)
 
 
 def champion_fingerprint(tracking_uri: str, model: str = "") -> str | None:

@@ -36,9 +36,9 @@ KINDS = {(k.group, k.version, k.plural): k for k in (TRAIN_JOB, INFERENCE_SERVIC
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 # What manifests/ gives the pipeline's account.
 ALLOWED = {
-    "trainjobs": {"create", "get", "list", "watch", "delete"},
-    "inferenceservices": {"create", "get", "list", "watch", "update", "delete"},
-    "httproutes": {"create", "get", "list", "watch", "update"},
+    "trainjobs": {"create", "get", "delete"},
+    "inferenceservices": {"create", "get", "list", "update", "delete"},
+    "httproutes": {"create", "get", "update"},
     "pods": {"get", "list"},
     "pods/log": {"get"},
     "events": {"list"},
@@ -148,7 +148,7 @@ class KubeServer:
         kind = KINDS.get((found["group"] or "", found["version"] or "", plural))
         if kind is None and not (found["core"] and plural in ("pods", "events")):
             raise Refused(404, "NotFound", "the server could not find the requested resource")
-        verb = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}.get(
+        verb = {"POST": "create", "PUT": "update", "DELETE": "delete"}.get(
             method, "get" if name else "list"
         )
         resource = f"{plural}/{found['sub']}" if found["sub"] else plural
@@ -169,7 +169,7 @@ class KubeServer:
             if verb == "list":
                 return 200, {"kind": "List", "items": self._find(namespace, plural, query)}
             given = json.loads(body) if body else {}
-            status, answer = self._serve(verb, kind, (namespace, plural, name), given, headers)
+            status, answer = self._serve(verb, kind, (namespace, plural, name), given)
         if verb not in ("get", "list"):
             self.on_write(verb, copy.deepcopy(answer))
         return status, answer
@@ -196,7 +196,7 @@ class KubeServer:
         ]
 
     def _serve(
-        self, verb: str, kind: Kind | None, key: tuple[str, str, str], given: Object, headers: Any
+        self, verb: str, kind: Kind | None, key: tuple[str, str, str], given: Object
     ) -> tuple[int, Object]:
         if verb == "create":
             key = (*key[:2], str(given.get("metadata", {}).get("name", "")))
@@ -210,10 +210,6 @@ class KubeServer:
             return 200, copy.deepcopy(stored)
         if verb == "delete":
             return 200, self.objects.pop(key)
-        if verb == "patch":
-            if headers.get("content-type") != "application/merge-patch+json":
-                raise Refused(415, "UnsupportedMediaType", "only merge patches")
-            given = _merged(stored, given)
         return 200, self._keep(kind, key, given, stored)
 
     def _keep(
@@ -267,18 +263,6 @@ class KubeServer:
         return str(self._version)
 
 
-def _merged(stored: Any, patch: Any) -> Any:
-    if not isinstance(patch, dict) or not isinstance(stored, dict):
-        return patch
-    result = {**stored}
-    for key, value in patch.items():
-        if value is None:
-            result.pop(key, None)
-        else:
-            result[key] = _merged(stored.get(key), value)
-    return result
-
-
 @contextmanager
 def running_kube_server() -> Iterator[KubeServer]:
     """A server on a free loopback port."""
@@ -308,7 +292,7 @@ def running_kube_server() -> Iterator[KubeServer]:
             self.end_headers()
             self.wfile.write(raw)
 
-        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _handle
+        do_GET = do_POST = do_PUT = do_DELETE = _handle
 
         def log_message(self, *arguments: Any) -> None:
             """Says nothing."""

@@ -33,6 +33,7 @@ from urllib.parse import parse_qsl, urlsplit
 from components import s3
 from components.base_model import found_everywhere
 from components.cluster import TRAIN_JOB, Cluster, ClusterError, Object
+from components.image import IMAGE_VARIABLE
 from components.launch import Event, LaunchError, last_words, read_event, torchrun_command
 from components.storage import (
     StorageError,
@@ -56,7 +57,6 @@ INDEX_LABEL = "batch.kubernetes.io/job-completion-index"
 
 # Address and keys of the object store are the runtime's.
 PASSED_ON = ("AWS_REGION", "AWS_DEFAULT_REGION")
-IMAGE_VARIABLE = "DESKGRAPH_IMAGE"
 
 START_TIMEOUT_S = 600
 DEADLINE_S = 24 * 3600

@@ -9,6 +9,7 @@ import pytest
 
 from components.cluster import (
     HTTP_ROUTE,
+    INFERENCE_SERVICE,
     TRAIN_JOB,
     Cluster,
     ClusterConflict,
@@ -40,8 +41,20 @@ def test_a_name_that_is_taken_is_the_same_object(kube: KubeServer) -> None:
     again = cluster.create(TRAIN_JOB, train_job(nodes=4))
     assert first["metadata"]["uid"] == again["metadata"]["uid"]
     assert again["spec"]["trainer"]["numNodes"] == 2
-    assert [found["metadata"]["name"] for found in cluster.find(TRAIN_JOB, {"app": "deskgraph"})]
-    assert cluster.find(TRAIN_JOB, {"app": "other"}) == []
+
+
+def test_objects_are_found_by_their_labels(kube: KubeServer) -> None:
+    cluster = of(kube)
+    service = {
+        "apiVersion": INFERENCE_SERVICE.api_version,
+        "kind": INFERENCE_SERVICE.name,
+        "metadata": {"name": "desk-v1", "labels": {"app": "deskgraph"}},
+        "spec": {"predictor": {"minReplicas": 1}},
+    }
+    cluster.create(INFERENCE_SERVICE, service)
+    found = cluster.find(INFERENCE_SERVICE, {"app": "deskgraph"})
+    assert [each["metadata"]["name"] for each in found] == ["desk-v1"]
+    assert cluster.find(INFERENCE_SERVICE, {"app": "other"}) == []
 
 
 def test_a_change_under_ones_hands_is_refused(kube: KubeServer) -> None:

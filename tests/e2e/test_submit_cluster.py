@@ -1,6 +1,6 @@
 """The way to Kubeflow Pipelines on a real backend (KFP_ENDPOINT), with a pipeline of two steps.
 
-E2E_IMAGE names an image with Python and kfp that the cluster has; the profile's by default.
+DESKGRAPH_IMAGES names the record of the images that the cluster has.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import pytest
 
 from pipelines.client import UNDER_WAY, PipelinesClient, equals, in_states
 from pipelines.cron import parse_cron
+from pipelines.images import read_record
 from pipelines.kfp_api import Access, KfpError, KfpMissing
 from pipelines.packages import Package, read_package
-from pipelines.placement import load_profile
 from pipelines.run_follower import RunFollower
 from pipelines.schedule import Schedule, reconcile, remove
 from pipelines.submission import follow, submit
@@ -43,7 +43,7 @@ def client() -> PipelinesClient:
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Package:
     """A pipeline of this module's own, whose version nobody has uploaded."""
-    image = os.environ.get("E2E_IMAGE") or load_profile("cluster").image
+    image = read_record(Path(os.environ["DESKGRAPH_IMAGES"]))["train"].named
     out = tmp_path_factory.mktemp("tiny") / "tiny.yaml"
     return read_package(
         compile_tiny(out, image=image, name=f"deskgraph-e2e-{uuid.uuid4().hex[:8]}")

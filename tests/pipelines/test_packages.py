@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from components.image import IMAGE_VARIABLE
 from kg_schema.errors import InputError
 from pipelines.cli import main
 from pipelines.packages import PIPELINES, compile_objects, compile_package, read_package
@@ -50,9 +51,15 @@ def test_every_parameter_is_described_typed_and_has_a_default(package: Path) -> 
         assert "defaultValue" in parameter, name
 
 
-def test_every_step_runs_in_the_profiles_image(package: Path, profile: Profile) -> None:
+def test_every_step_runs_in_the_profiles_image_and_is_told_so(
+    package: Path, profile: Profile
+) -> None:
     executors = documents(package)[0]["deploymentSpec"]["executors"]
     assert {each["container"]["image"] for each in executors.values()} == {profile.image}
+    told = [
+        {e["name"]: e["value"] for e in each["container"]["env"]} for each in executors.values()
+    ]
+    assert {each[IMAGE_VARIABLE] for each in told} == {profile.image}
 
 
 def test_the_objects_hold_what_the_package_holds(

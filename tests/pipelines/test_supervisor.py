@@ -43,6 +43,13 @@ def supervisor(tmp_path_factory):
         yield running_state
 
 
+@pytest.fixture
+def own_supervisor(tmp_path, monkeypatch):
+    with start_supervisor(tmp_path / "state") as running:
+        monkeypatch.setenv(TOKEN_VARIABLE, running.token)
+        yield running
+
+
 def alive(pid):
     try:
         os.kill(pid, 0)
@@ -124,19 +131,17 @@ def test_without_the_token_nothing_is_told_or_done(supervisor, header):
         assert response.status_code == 401
 
 
-def test_what_it_serves_ends_with_it_however_it_ends(tmp_path, models, monkeypatch):
-    with start_supervisor(tmp_path) as running:
-        monkeypatch.setenv(TOKEN_VARIABLE, running.token)
-        deploy_model(models["answer"], "shop", "1", running.url)
-        serving = running.current()["pid"]
-        os.kill(running.pid, signal.SIGKILL)
-        assert gone(serving)
+def test_what_it_serves_ends_with_it_however_it_ends(own_supervisor, models):
+    deploy_model(models["answer"], "shop", "1", own_supervisor.url)
+    serving = own_supervisor.current()["pid"]
+    os.kill(own_supervisor.pid, signal.SIGKILL)
+    assert gone(serving)
 
 
 def test_the_step_moves_the_alias_when_the_version_serves_and_not_when_it_cannot(
-    supervisor, models, tmp_path
+    own_supervisor, models, tmp_path
 ):
-    running, _ = supervisor
+    running = own_supervisor
     selection, record = tmp_path / "selection.json", tmp_path / "record.json"
     selection.write_text("{}")
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"

@@ -71,7 +71,7 @@ def watch(tracking_uri: str, monkeypatch: pytest.MonkeyPatch) -> Watch:
     """A champion of the old policies, and a graph with the new ones."""
     crown(tracking_uri, graph=OLD)
 
-    async def read(settings: GraphSettings) -> str:
+    def read(settings: GraphSettings) -> str:
         return NEW
 
     monkeypatch.setattr("pipelines.policy_watch.read_fingerprint", read)
@@ -142,7 +142,7 @@ def test_policies_that_changed_and_changed_back_are_changed(
 ) -> None:
     now = [NEW]
 
-    async def read(settings: GraphSettings) -> str:
+    def read(settings: GraphSettings) -> str:
         return now[0]
 
     monkeypatch.setattr("pipelines.policy_watch.read_fingerprint", read)

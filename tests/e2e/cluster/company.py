@@ -20,10 +20,11 @@ INTENTS = (
 )  # fmt: skip
 
 
-def write_tickets(out: Path, *, with_new: bool) -> Path:
-    """Writes tickets of the chosen intents as one JSON Lines file."""
+def write_tickets(out: Path, *, with_new: bool, session: str) -> Path:
+    """Writes tickets of the chosen intents as one JSON Lines file; one ticket names the session."""
     wanted = {intent for intent in INTENTS if with_new or intent != NEW_INTENT}
-    rows = (row for row in _rows("tickets") if row["intent"] in wanted)
+    rows = [row for row in _rows("tickets") if row["intent"] in wanted]
+    rows[0] = {**rows[0], "text": f"{rows[0]['text']} (case {session})"}
     return _write(out / "tickets.jsonl", rows)
 
 

@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ import kfp
 import pytest
 import yaml
 
+from pipelines.images import read_record
 from tests.e2e.cluster import company
 from tests.e2e.cluster.site import (
     BUCKET,
     HOSTNAME,
     NAMESPACE,
+    PIPELINES,
     ROOT,
     Site,
     apply,
@@ -30,9 +33,9 @@ from tests.e2e.cluster.site import (
 
 MARK = "deskgraph.e2e"
 MODEL = "e2e-desk"
-OPERATOR = "e2e-operator"
 PROFILE = Path(__file__).with_name("profile.yaml")
 READY_S = 240
+SESSION = uuid.uuid4().hex[:8]
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,6 @@ class Installed:
             capture_output=True,
             text=True,
             cwd=ROOT,
-            env={**os.environ, "DESKGRAPH_E2E": "1"},
             check=False,
         )
         said = done.stdout + done.stderr
@@ -71,27 +73,28 @@ class Installed:
         """The pipelines' own client."""
         return kfp.Client(host=self.site.kfp_endpoint)
 
-    def wait(self, run_id: str, seconds: float) -> str:
-        """Waits for a run's end; its state."""
+    def wait(self, run_id: str, seconds: float, look: Callable[[], object] = lambda: None) -> str:
+        """Waits for a run's end, and looks at something else meanwhile; its state."""
 
         def ended() -> str | None:
+            look()
             state = self.client().get_run(run_id).state
             return state if state in ("SUCCEEDED", "FAILED", "CANCELED") else None
 
         return until(f"end of run {run_id}", ended, seconds, every=3)
 
     def in_pod(self, name: str, *arguments: str, seconds: float = 300) -> tuple[str, str]:
-        """Runs the command in a pod with the pipeline's rights; its phase and what it wrote."""
+        """Runs the command where the pipeline's steps run; its phase and what it wrote."""
         apply([_pod(name, self.images["train"], list(arguments))])
 
         def ended() -> str | None:
-            (pod,) = objects("-n", NAMESPACE, "pod", name)
+            (pod,) = objects("-n", PIPELINES, "pod", name)
             phase = str(pod["status"]["phase"])
             return phase if phase in ("Succeeded", "Failed") else None
 
         phase = until(f"end of pod {name}", ended, seconds)
-        said = kubectl("-n", NAMESPACE, "logs", name)
-        kubectl("-n", NAMESPACE, "delete", "pod", name, "--wait=false")
+        said = kubectl("-n", PIPELINES, "logs", name)
+        kubectl("-n", PIPELINES, "delete", "pod", name, "--wait=true")
         return phase, said
 
 
@@ -103,15 +106,16 @@ def site() -> Site:
 
 @pytest.fixture(scope="session")
 def installed(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
-    """Everything of ours, on a namespace that is new."""
+    """Everything of ours, on a namespace that is new; E2E_KEEP leaves it there."""
     folder = tmp_path_factory.mktemp("cluster")
     images = _images(Path(site.images_file))
     _empty_namespace()
     _install(site, images, folder)
     _empty_bucket(site)
-    tickets = company.write_tickets(folder / "first", with_new=False)
+    # Other tickets each time: Kubeflow would else keep the steps of an earlier session.
+    tickets = company.write_tickets(folder / "first", with_new=False, session=SESSION)
     graph = company.write_graph(folder / "graph", with_new=False)
-    yield Installed(
+    told = Installed(
         site,
         images,
         {
@@ -124,11 +128,14 @@ def installed(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         },
         folder,
     )
+    yield told
+    if not os.environ.get("E2E_KEEP"):
+        told.deskgraph("schedule", "--host", site.kfp_endpoint, "--remove")
+        _empty_namespace()
 
 
 def _images(record: Path) -> dict[str, str]:
-    content = json.loads(record.read_text(encoding="utf-8"))
-    return {kind: entry.get("named") or entry["reference"] for kind, entry in content.items()}
+    return {kind: image.named for kind, image in read_record(record).items()}
 
 
 def _empty_namespace() -> None:
@@ -150,12 +157,11 @@ def _install(site: Site, images: dict[str, str], folder: Path) -> None:
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
         "resources": [str(place)],
-        "images": [
-            {"name": name, "newName": image.rsplit(":", 1)[0], "newTag": image.rsplit(":", 1)[1]}
-            for name, image in names.items()
+        "images": [{"name": name, **_parts(image)} for name, image in names.items()],
+        "patches": [
+            {"target": {"kind": "Namespace"}, "patch": _label_patch()},
+            {"target": {"kind": "NetworkPolicy", "name": "assistant"}, "patch": _from(site)},
         ],
-        # The watch knows the model that these tests train.
-        "patches": [{"target": {"kind": "Namespace"}, "patch": _label_patch()}],
     }
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization), encoding="utf-8")
     apply(kubectl("kustomize", "--load-restrictor=LoadRestrictionsNone", str(folder)))
@@ -171,7 +177,6 @@ def _install(site: Site, images: dict[str, str], folder: Path) -> None:
         },
     )
     apply(secrets.stdout)
-    apply(_operator())
     for deployment in ("neo4j", "mlflow"):
         kubectl(
             "-n", NAMESPACE, "rollout", "status", f"deployment/{deployment}",
@@ -179,21 +184,20 @@ def _install(site: Site, images: dict[str, str], folder: Path) -> None:
         )  # fmt: skip
 
 
-def _operator() -> list[dict[str, Any]]:
-    """Whoever rolls back by hand: an account with the pipeline's rights."""
-    account = {"kind": "ServiceAccount", "name": OPERATOR, "namespace": NAMESPACE}
-    metadata = {"name": OPERATOR, "namespace": NAMESPACE}
-    group = "rbac.authorization.k8s.io"
-    return [
-        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata},
-        {
-            "apiVersion": f"{group}/v1",
-            "kind": "RoleBinding",
-            "metadata": metadata,
-            "subjects": [account],
-            "roleRef": {"apiGroup": group, "kind": "Role", "name": "deskgraph-pipeline"},
-        },
-    ]
+def _parts(image: str) -> dict[str, str]:
+    """An image's name and its tag or digest, as kustomize takes them."""
+    name, at, digest = image.partition("@")
+    if at:
+        return {"newName": name, "digest": digest}
+    name, _, tag = image.rpartition(":")
+    return {"newName": name, "newTag": tag}
+
+
+def _from(site: Site) -> str:
+    """Lets the gateway of this cluster in."""
+    place = "/spec/ingress/0/from/0/namespaceSelector/matchLabels"
+    value = {"kubernetes.io/metadata.name": site.gateway.split("/")[0]}
+    return json.dumps([{"op": "replace", "path": place, "value": value}])
 
 
 def _label_patch() -> str:
@@ -219,10 +223,10 @@ def _pod(name: str, image: str, arguments: list[str]) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": name, "namespace": NAMESPACE},
+        "metadata": {"name": name, "namespace": PIPELINES},
         "spec": {
             "restartPolicy": "Never",
-            "serviceAccountName": OPERATOR,
+            "serviceAccountName": "pipeline-runner",
             "containers": [
                 {
                     "name": "main",
@@ -238,6 +242,7 @@ def _pod(name: str, image: str, arguments: list[str]) -> dict[str, Any]:
                         secret("AWS_ACCESS_KEY_ID", "deskgraph-object-store", "access-key"),
                         secret("AWS_SECRET_ACCESS_KEY", "deskgraph-object-store", "secret-key"),
                         secret("AWS_ENDPOINT_URL_S3", "deskgraph-object-store", "endpoint"),
+                        secret("AWS_REGION", "deskgraph-object-store", "region"),
                     ],
                     "securityContext": {
                         "allowPrivilegeEscalation": False,

@@ -17,7 +17,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -129,10 +129,3 @@ def ask(site: Site, text: str, hostname: str = HOSTNAME) -> dict[str, Any]:
     assert response.status_code == 200, response.text
     answer: dict[str, Any] = response.json()["predictions"][0]
     return answer
-
-
-def lines_of(pods: str, namespace: str = NAMESPACE) -> Iterator[str]:
-    """What the pods of a selector wrote."""
-    yield from kubectl(
-        "-n", namespace, "logs", "-l", pods, "--all-containers", "--tail=-1", check=False
-    ).splitlines()
