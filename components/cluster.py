@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 CALL_TIMEOUT_S = 30.0
 RETRY_FOR_S = 120.0
 """How long an API server that is away is waited for: a restart takes some seconds."""
+CREATE_ATTEMPTS = 5
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 10.0
 # Answers that a later attempt may turn: too many requests, and a server that is not itself.
@@ -115,17 +116,23 @@ class Cluster:
         """Creates an object, or returns the one of that name."""
         name = body["metadata"]["name"]
         what = f"create {kind.name} {name}"
-        try:
-            made = self._call(what, self._objects.create_namespaced_custom_object, kind, body=body)
-        except ClusterConflict:
-            made = self.get(kind, name)
-        if made is None:
-            raise ClusterError(
-                f"cannot {what}: no such namespace or kind",
-                where=f"namespace {self.namespace}",
-                fix=f"create the namespace, and install what brings {kind.plural}.{kind.group}",
-            )
-        return made
+        for _ in range(CREATE_ATTEMPTS):
+            try:
+                made = self._call(
+                    what, self._objects.create_namespaced_custom_object, kind, body=body
+                )
+            except ClusterConflict:
+                if (found := self.get(kind, name)) is not None:
+                    return found
+                continue  # it was on its way out, and is gone
+            if made is None:
+                raise ClusterError(
+                    f"cannot {what}: no such namespace or kind",
+                    where=f"namespace {self.namespace}",
+                    fix=f"create the namespace, and install what brings {kind.plural}.{kind.group}",
+                )
+            return made
+        raise ClusterConflict(f"cannot {what}: it comes and goes", where=self.namespace)
 
     def replace(self, kind: Kind, body: Object) -> Object:
         """Writes an object back as it was read and changed.

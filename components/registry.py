@@ -214,6 +214,21 @@ class ModelRegistry:
         with self.errors():
             self.client.set_model_version_tag(name, version, key, value)
 
+    def keep(self, version: RegisteredVersion, file: str, text: str) -> bool:
+        """Keeps a text among a version's files, over what is there by that name. Never raises.
+
+        Returns:
+            Whether it is kept; not where the version has no run, or its store cannot be written.
+        """
+        if not version.run_id:
+            return False
+        try:
+            self.client.log_text(version.run_id, text, file)
+        except Exception as error:  # noqa: BLE001 - whatever the artifact store's client raises
+            logger.warning("%s is not kept: %s: %s", file, type(error).__name__, error)
+            return False
+        return True
+
     def artifact(self, version: RegisteredVersion, path: str) -> str:
         """Returns the location of a file that was registered with a version.
 
@@ -254,6 +269,16 @@ def recorded_fingerprint(version: RegisteredVersion) -> str:
 def champion_location(tracking_uri: str, name: str) -> str | None:
     """Returns where the champion's model directory lies; None where there is no champion.
 
+    Raises:
+        RegistryError: The registry cannot be reached.
+    """
+    champion = find_champion(tracking_uri, name)
+    return champion.location if champion else None
+
+
+def find_champion(tracking_uri: str, name: str) -> RegisteredVersion | None:
+    """Returns the champion; None where there is none, or its files are gone.
+
     A registry that does not exist yet has none, and is not made.
 
     Raises:
@@ -268,7 +293,7 @@ def champion_location(tracking_uri: str, name: str) -> str | None:
     if champion.location.startswith("/") and not Path(champion.location).is_dir():
         logger.warning("%s: the champion's files are gone from %s", name, champion.location)
         return None
-    return champion.location
+    return champion
 
 
 def database_path(tracking_uri: str) -> Path | None:

@@ -59,6 +59,16 @@ class Traffic:
         """Of all tickets; 0 where there are none."""
         return self.out_of_scope / self.tickets if self.tickets else 0.0
 
+    def __add__(self, other: Traffic) -> Traffic:
+        """Both together; how the confidence of both spreads is not known."""
+        tickets = self.tickets + other.tickets
+        confidence = self.confidence * self.tickets + other.confidence * other.tickets
+        return Traffic(
+            Counter(self.intents) + Counter(other.intents),
+            self.out_of_scope + other.out_of_scope,
+            confidence / tickets if tickets else 0.0,
+        )
+
     def as_json(self) -> dict[str, Any]:
         """As plain values; intents that were never seen are left out."""
         return {
@@ -140,27 +150,26 @@ def seen_by_model(predictions: Iterable[tuple[str, float]], threshold: float) ->
     return Traffic(dict(counts), outside, mean, math.sqrt(squares / max(1, len(seen) - 1)))
 
 
-def read_metrics(expositions: Iterable[str]) -> Traffic:
-    """Adds up what servers say of the tickets they answered.
+def read_metrics(exposition: str) -> Traffic:
+    """Reads what a server says of the tickets it answered.
 
     Args:
-        expositions: Of each server what its `/metrics` says, in Prometheus' text format. A server
-            that has answered nothing yet counts nothing.
+        exposition: What its `/metrics` says, in Prometheus' text format. A server that has
+            answered nothing yet counts nothing.
 
     Raises:
-        ValueError: One is no exposition.
+        ValueError: It is no exposition.
     """
     from prometheus_client.parser import text_string_to_metric_families
 
     counts: Counter[str] = Counter()
     confidence = 0.0
-    for text in expositions:
-        for family in text_string_to_metric_families(text):
-            for sample in family.samples:
-                if sample.name == INTENTS_METRIC:
-                    counts[sample.labels["intent"]] += round(sample.value)
-                elif sample.name == CONFIDENCE_SUM_METRIC:
-                    confidence += sample.value
+    for family in text_string_to_metric_families(exposition):
+        for sample in family.samples:
+            if sample.name == INTENTS_METRIC:
+                counts[sample.labels["intent"]] += round(sample.value)
+            elif sample.name == CONFIDENCE_SUM_METRIC:
+                confidence += sample.value
     tickets = sum(counts.values())
     outside = counts.pop(OUT_OF_SCOPE, 0)
     return Traffic(dict(counts), outside, confidence / tickets if tickets else 0.0)

@@ -75,6 +75,7 @@ def build_retraining(profile: Profile) -> Any:
                     stamps=seen["stamps"],
                     gate=trained.outputs["gate"],
                     gate_reason=trained.outputs["reason"],
+                    candidate=trained.outputs["content_sha256"],
                 ),
             ).set_caching_options(False)
         placed.apply()

@@ -38,6 +38,7 @@ class TrainingOutputs(NamedTuple):
     winner: dsl.Model
     gate: str
     reason: str
+    content_sha256: str
 
 
 def build_training(profile: Profile) -> Any:
@@ -307,6 +308,7 @@ def build_training(profile: Profile) -> Any:
             winner=chosen.outputs["winner"],
             gate=chosen.outputs["Output"],
             reason=chosen.outputs["reason"],
+            content_sha256=chosen.outputs["content_sha256"],
         )
 
     return training

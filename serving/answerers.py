@@ -38,7 +38,7 @@ class TicketAnswerer:
         """Answers anonymously: a request's body is no proof of who sends it."""
         answer = await self._assistant.answer(ticket, Principal.anonymous())
         record_answer(answer, request_id)
-        record_intent(self._assistant.seen_intent(answer))
+        record_intent(self._assistant.seen_intent(answer), request_id)
         return answer
 
     async def close(self) -> None:

@@ -17,7 +17,7 @@ from serving.contracts import Ticket
 from serving.manifest import verify_manifest
 from serving.protocols import TENSORS, read_tickets, write_answers
 from serving.settings import ServerSettings
-from serving.telemetry import IN_PROGRESS
+from serving.telemetry import IN_PROGRESS, probe_headers
 
 
 class DeadlineExceeded(DeskGraphError):
@@ -52,7 +52,7 @@ class DeskGraphModel(Model):  # type: ignore[misc]
         self._answerer = await open_answerer(self._settings, manifest)
         # Connections, names and buffers come with the first answer: nobody shall wait for them.
         with contextlib.suppress(DeadlineExceeded):
-            await self.predict(([Ticket(text="hello")], None), {"x-request-id": "warm-up"})
+            await self.predict(([Ticket(text="hello")], None), probe_headers())
         self.ready = True
         return True
 

@@ -16,6 +16,7 @@ def conclude(
     stamps: dict,
     gate: str,
     gate_reason: str,
+    candidate: str,
 ) -> NamedTuple("Outputs", [("outcome", str), ("reason", str), ("champion", str)]):
     """Says promoted, or re-stamps the champion and rolls nothing out. Never cached."""
     from components.conclude.concluding import conclude_retraining
@@ -30,5 +31,6 @@ def conclude(
             stamps=stamps,
             gate=gate,
             gate_reason=gate_reason,
+            candidate=candidate,
         )
         return (done.outcome, done.reason, done.champion)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from components.registry import CHAMPION, ModelRegistry
+from components.registry import CHAMPION, CONTENT_TAG, ModelRegistry
 from components.traffic import TRAFFIC_TAG
 
 REASON_TAG = "reason"
@@ -47,6 +47,7 @@ def conclude_retraining(
     stamps: Mapping[str, str],
     gate: str,
     gate_reason: str,
+    candidate: str,
 ) -> Conclusion:
     """Stamps the champion with what was detected, and with the reason; a repeat changes nothing.
 
@@ -58,6 +59,7 @@ def conclude_retraining(
         stamps: Tags that say what was seen then.
         gate: `"true"` if the training's candidate was registered.
         gate_reason: Why, or why not.
+        candidate: Digest of the candidate's files.
 
     Raises:
         RegistryError: The registry cannot be reached. It is safe to repeat.
@@ -68,7 +70,8 @@ def conclude_retraining(
     if now is None:
         return Conclusion("refused", f"no champion: {gate_reason}; trained because {why}", "")
     tags = dict(stamps)
-    if gate != "true" and now.version != champion:
+    ours = gate == "true" and now.tags.get(CONTENT_TAG) == candidate
+    if now.version != champion and not ours:
         said = f"version {now.version} became champion meanwhile: {gate_reason}"
         return Conclusion("refused", f"{said}; trained because {why}", now.version)
     if now.version != champion:

@@ -13,7 +13,7 @@ from components.deploy.settings import RolloutSettings
 
 MAX_CHANGES_TOLD = 3
 CHANCE = 2.0
-"""Standard errors by which shares of different tickets may differ without meaning anything."""
+"""Standard errors by which shares of few tickets may differ without meaning anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,15 @@ class Evidence:
     failure: str = ""
     seconds: float = 0.0
 
+    @property
+    def old_loses(self) -> float:
+        """Share of the gateway's requests that the old version loses, by its own metrics.
+
+        One that has done nothing, though most of the traffic is its own, loses all that it gets.
+        """
+        rate = self.old.error_rate if self.old.requests else 1.0
+        return rate * (1 - self.weight / 100)
+
     def as_json(self, breaches: list[str]) -> dict[str, Any]:
         """Returns the step's row of the record."""
         row: dict[str, Any] = {
@@ -49,10 +58,11 @@ class Evidence:
             rates = {"error_rate": counts.error_rate, "abstention": counts.abstention}
             row[name] = {**asdict(counts), **{key: round(rate, 4) for key, rate in rates.items()}}
         if self.agreement is not None:
+            share = self.agreement.share
             row["agreement"] = {
                 **asdict(self.agreement),
                 "changes": dict(self.agreement.changes.most_common()),
-                "share": round(self.agreement.share, 4),
+                "share": None if share is None else round(share, 4),
             }
         return {**row, "breaches": breaches, "decision": "roll back" if breaches else "go on"}
 
@@ -65,7 +75,9 @@ class Evidence:
             f"abstained {old.abstention:.1%} / {new.abstention:.1%}",
         ]
         if self.agreement is not None:
-            parts.append(f"agreed {self.agreement.share:.1%} of {self.agreement.compared}")
+            share = self.agreement.share
+            agreed = f"agreed {share:.1%} of {self.agreement.compared}" if share is not None else ""
+            parts.append(agreed or "nothing compared")
         if self.gateway:
             told = ", ".join(f"{name} {count}" for name, count in sorted(self.gateway.items()))
             parts.append(f"through the gateway: {told}")
@@ -83,7 +95,9 @@ def breaches(evidence: Evidence, settings: RolloutSettings) -> list[str]:
     if evidence.agreement is not None:
         found += _disagreement(evidence.agreement, settings)
     failed, sent = evidence.gateway.get("failed", 0), sum(evidence.gateway.values())
-    if sent and failed / sent > settings.max_error_rate:
+    allowed = max(settings.max_error_rate, evidence.old_loses)
+    chance = CHANCE * math.sqrt(allowed * (1 - allowed) / max(1, sent))
+    if failed > (allowed + chance) * sent:
         found.append(f"{failed} of {sent} requests through the gateway failed ({evidence.failure})")
     return found
 
@@ -123,11 +137,12 @@ def _disagreement(agreement: Agreement, settings: RolloutSettings) -> list[str]:
     found = []
     if agreement.failed > settings.max_error_rate * agreement.asked:
         found.append(f"{agreement.failed} of {agreement.asked} replayed tickets got no answer")
-    if agreement.share < settings.min_agreement:
+    share = agreement.share
+    if share is not None and share < settings.min_agreement:
         changes = agreement.changes.most_common(MAX_CHANGES_TOLD)
         told = ", ".join(f"{change} ({count})" for change, count in changes)
         found.append(
             f"both agree on {agreement.agreed} of {agreement.compared} replayed tickets "
-            f"({agreement.share:.1%}), needed {settings.min_agreement:.1%}{told and f': {told}'}"
+            f"({share:.1%}), needed {settings.min_agreement:.1%}{told and f': {told}'}"
         )
     return found

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from components.cluster import Cluster
@@ -16,7 +14,7 @@ from components.deploy.deployment import deploy_model
 from components.deploy.objects import Release
 from components.deploy.reach import InCluster, Reach
 from components.deploy.replay import replay_tickets
-from components.deploy.rollout import PROMOTED, Asked, Record, RolledBack, Rollout
+from components.deploy.rollout import PROMOTED, UNCHANGED, Asked, Record, RolledBack, Rollout
 from components.deploy.settings import RolloutSettings
 from components.deploy.target import is_cluster, parse_target
 from components.registry import CONTENT_TAG, ModelRegistry, RegisteredVersion
@@ -24,6 +22,8 @@ from components.storage import output_file
 from kg_schema.errors import DeskGraphError, InputError
 
 ROLLOUT_TAG = "rollout"
+RECORD_NAME = "rollout.json"
+"""The last roll-out's record, among the files that were registered with the version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,8 @@ def deploy_version(
     Args:
         request: What and where.
         settings: Of a roll-out on a cluster.
-        out: Where the record (JSON) is written, whatever comes of it; empty writes none.
+        out: Where the record (JSON) is written, whatever comes of it; empty writes none. Kubeflow
+            uploads nothing of a step that fails, so the registry keeps one too, if it can.
         cluster: The target's namespace; by default the configured cluster's.
         reach: How Services and replicas are reached; by default as a pod reaches them.
 
@@ -102,14 +103,22 @@ def deploy_version(
             record,
         )
         rollout.roll_out()
+        if ROLLOUT_TAG in row.tags:  # of an earlier attempt, which failed
+            with contextlib.suppress(DeskGraphError):
+                registry.note(row.name, row.version, ROLLOUT_TAG, PROMOTED)
         return target.url
     except RolledBack as error:
         with contextlib.suppress(DeskGraphError):  # the roll-back is what is to be told
             registry.note(row.name, row.version, ROLLOUT_TAG, str(error))
         raise
     finally:
+        told = {"target": request.target, "name": row.name, **asdict(record)}
+        text = json.dumps(told, indent=1) + "\n"
+        if record.lines and record.outcome != UNCHANGED:
+            registry.keep(row, RECORD_NAME, text)
         if out:
-            _write(out, {"target": request.target, "name": row.name, **asdict(record)})
+            with output_file(out) as path:
+                path.write_text(text, encoding="utf-8")
 
 
 def _release(row: RegisteredVersion, graph_uri: str | None) -> Release:
@@ -126,8 +135,3 @@ def _release(row: RegisteredVersion, graph_uri: str | None) -> Release:
             f"version {row.version} has no tag {CONTENT_TAG}", where=row.name, fix="register it"
         )
     return Release(row.version, row.location, digest, graph_uri)
-
-
-def _write(out: str, content: Mapping[str, Any]) -> None:
-    with output_file(out) as path:
-        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

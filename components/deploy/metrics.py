@@ -67,34 +67,48 @@ class Window:
     Replicas come, go and start again: each one's growth is summed from one look to the next.
 
     Args:
+        client: What reads them.
         reach: Where the replicas are.
         service: The InferenceService's name.
+        required: Whether it must tell them. One that need not and does not has grown by nothing,
+            and its window opens when it first tells them.
 
     Raises:
-        MetricsUnread: It does not tell them.
+        MetricsUnread: It does not tell them, and must.
     """
 
-    def __init__(self, reach: Reach, service: str) -> None:
+    def __init__(
+        self, client: httpx.Client, reach: Reach, service: str, *, required: bool = True
+    ) -> None:
+        self._client = client
         self._reach = reach
         self._service = service
-        self._client = httpx.Client(timeout=TIMEOUT_S, trust_env=False)
-        self._last = self._read()
+        self._required = required
+        self._opened = False
+        self._last: dict[str, dict[str, float]] = {}
         self._grown: Counter[str] = Counter()
+        self.look()
 
     def look(self) -> Counts:
         """Returns what has come together until now.
 
         Raises:
-            MetricsUnread: The version does not tell its metrics.
+            MetricsUnread: The version does not tell its metrics, and must.
         """
-        now = self._read()
+        try:
+            now = self._read()
+        except MetricsUnread:
+            if self._required:
+                raise
+            now = {}
         for replica, counters in now.items():
-            before = self._last.get(replica, {})
+            before = self._last.get(replica, {}) if self._opened else counters
             if any(counters.get(key, 0.0) < value for key, value in before.items()):
                 before = {}  # it has started again
             for key, value in counters.items():
                 self._grown[key] += round(value - before.get(key, 0.0))
-        self._last = now
+        self._last |= now  # one that is not Ready at a look has not started again when it is back
+        self._opened = self._opened or bool(now)
         bounds = {
             float(key.removeprefix(_BOUND)): count
             for key, count in self._grown.items()
@@ -108,14 +122,15 @@ class Window:
         )
 
     def _read(self) -> dict[str, dict[str, float]]:
-        for attempt in range(ATTEMPTS):
+        attempts = ATTEMPTS if self._required else 1
+        for attempt in range(attempts):
             try:
                 replicas = self._reach.replicas(self._service)
                 if not replicas:
                     raise MetricsUnread("no replica is Ready", where=self._service)
                 return {url: read_counters(self._client, url) for url in replicas}
             except MetricsUnread:
-                if attempt + 1 == ATTEMPTS:
+                if attempt + 1 == attempts:
                     raise
                 time.sleep(PAUSE_S)  # a replica may just have been scaled away
         raise AssertionError("unreachable")
@@ -130,7 +145,7 @@ def read_counters(client: httpx.Client, url: str) -> dict[str, float]:
     from prometheus_client.parser import text_string_to_metric_families
 
     try:
-        response = client.get(f"{url}/metrics")
+        response = client.get(f"{url}/metrics", timeout=TIMEOUT_S)
         response.raise_for_status()
         families = list(text_string_to_metric_families(response.text))
     except (httpx.HTTPError, ValueError) as error:

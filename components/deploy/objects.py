@@ -105,8 +105,7 @@ def inference_service(
         "modelFormat": {"name": MODEL_FORMAT},
         "runtime": RUNTIME,
         "storageUri": release.location,
-        # Even where it is empty: it stands behind the runtime's own arguments, and the last counts.
-        "args": [f"{GRAPH_FLAG}{release.graph_uri or ''}"],
+        "args": graph_arguments(release.graph_uri),
     }
     return {
         "apiVersion": INFERENCE_SERVICE.api_version,
@@ -136,6 +135,14 @@ def inference_service(
             }
         },
     }
+
+
+def graph_arguments(graph_uri: str | None) -> list[str]:
+    """Returns the arguments that give a service its graph, or none.
+
+    Even where it is empty: they stand behind the runtime's own arguments, and the last counts.
+    """
+    return [f"{GRAPH_FLAG}{graph_uri or ''}"]
 
 
 def graph_of(service: Object) -> str:

@@ -23,7 +23,7 @@ def log_rollout(rollout: Any, metrics: Any) -> None:
     for step in record["steps"]:
         weight = step["weight"]
         metrics.log_metric(f"requests_at_{weight}", step["new"]["answers"] + step["new"]["errors"])
-        if (agreement := step.get("agreement")) is not None:
-            metrics.log_metric(f"agreement_at_{weight}", agreement["share"])
+        if (share := step.get("agreement", {}).get("share")) is not None:
+            metrics.log_metric(f"agreement_at_{weight}", share)
         for name in ("error_rate", "abstention", "p95_s"):
             metrics.log_metric(f"{name}_at_{weight}", step["new"][name])

@@ -13,6 +13,7 @@ import httpx
 from components.deploy.smoke import SMOKE_TICKET
 from components.deploy.target import KserveTarget
 from serving.contracts import MAX_TEXT_CHARACTERS
+from serving.telemetry import probe_headers
 
 TIMEOUT_S = 20.0
 ENOUGH_FAILED = 10
@@ -63,6 +64,7 @@ class Agreement:
         agreed: The same intent and the same facts, or the new one alone names the known intent.
         corrected: Of them, those that the new one alone got right.
         failed: Tickets that the new one did not answer.
+        old_failed: Tickets that the old one did not answer.
         changes: How often which intent of the old one became which of the new one.
     """
 
@@ -71,12 +73,13 @@ class Agreement:
     agreed: int = 0
     corrected: int = 0
     failed: int = 0
+    old_failed: int = 0
     changes: Counter[str] = field(default_factory=Counter)
 
     @property
-    def share(self) -> float:
-        """Of the tickets compared, the share on which they agree; 1 without any."""
-        return self.agreed / self.compared if self.compared else 1.0
+    def share(self) -> float | None:
+        """Of the tickets compared, the share on which they agree; None without any."""
+        return self.agreed / self.compared if self.compared else None
 
     def add(
         self, ticket: ReplayTicket, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None
@@ -84,6 +87,7 @@ class Agreement:
         """Counts one ticket's two answers; None is none."""
         self.asked += 1
         self.failed += new is None
+        self.old_failed += old is None
         if old is None or "intent" not in old:
             return  # nothing to compare with: no answer, or a free text
         self.compared += 1
@@ -99,22 +103,26 @@ class Agreement:
             self.changes[f"{before} -> {after}" if before != after else f"{before}: facts"] += 1
 
 
-def compare(tickets: Sequence[ReplayTicket], old: str, new: str) -> Agreement:
-    """Asks both versions each ticket, directly, until too many get no answer.
+def compare(client: httpx.Client, tickets: Sequence[ReplayTicket], old: str, new: str) -> Agreement:
+    """Asks both versions each ticket, directly, until too many get no answer of the new one.
+
+    An old one that answers as little is asked no more, and the new one is asked alone.
 
     Args:
+        client: What asks.
         tickets: What to ask.
         old: Address of the old version's Service.
         new: Address of the new one's.
     """
-    agreement, unanswered = Agreement(), 0
-    with httpx.Client(timeout=TIMEOUT_S, trust_env=False) as client:
-        for ticket in tickets:
-            answers = [_ask(client, f"{url}{PREDICT}", ticket)[0] for url in (old, new)]
-            agreement.add(ticket, *answers)
-            unanswered += None in answers
-            if unanswered >= ENOUGH_FAILED:
-                break
+    agreement = Agreement()
+    for ticket in tickets:
+        before = None
+        if agreement.old_failed < ENOUGH_FAILED:
+            before, _ = _ask(client, f"{old}{PREDICT}", ticket)
+        after, _ = _ask(client, f"{new}{PREDICT}", ticket)
+        agreement.add(ticket, before, after)
+        if agreement.failed >= ENOUGH_FAILED:
+            break
     return agreement
 
 
@@ -122,6 +130,7 @@ class Gateway:
     """Requests as a customer sends them, counted by the version that answers.
 
     Args:
+        client: What sends them.
         target: The gateway and the hostname.
         models: Versions by the digest that their answers tell.
         tickets: What to ask, over and over.
@@ -132,11 +141,15 @@ class Gateway:
     """
 
     def __init__(
-        self, target: KserveTarget, models: Mapping[str, str], tickets: Iterator[ReplayTicket]
+        self,
+        client: httpx.Client,
+        target: KserveTarget,
+        models: Mapping[str, str],
+        tickets: Iterator[ReplayTicket],
     ) -> None:
+        self._client = client
         self._url = f"{target.url}{PREDICT}"
-        headers = {"host": target.hostname}
-        self._client = httpx.Client(timeout=TIMEOUT_S, trust_env=False, headers=headers)
+        self._host = target.hostname
         self._models = models
         self._tickets = tickets
         self.counts: Counter[str] = Counter()
@@ -149,7 +162,7 @@ class Gateway:
         """
         sent: Counter[str] = Counter()
         for _ in range(number):
-            answer, failure = _ask(self._client, self._url, next(self._tickets))
+            answer, failure = _ask(self._client, self._url, next(self._tickets), self._host)
             if answer is None:
                 self.failure = failure
                 sent["failed"] += 1
@@ -162,10 +175,14 @@ class Gateway:
         return sent
 
 
-def _ask(client: httpx.Client, url: str, ticket: ReplayTicket) -> tuple[dict[str, Any] | None, str]:
+def _ask(
+    client: httpx.Client, url: str, ticket: ReplayTicket, host: str = ""
+) -> tuple[dict[str, Any] | None, str]:
     """Returns the answer, or None and what was wrong."""
+    body = {"instances": [{"text": ticket.text}]}
+    headers = {**probe_headers(), **({"host": host} if host else {})}
     try:
-        response = client.post(url, json={"instances": [{"text": ticket.text}]})
+        response = client.post(url, json=body, headers=headers, timeout=TIMEOUT_S)
         if response.status_code != 200:
             return None, f"HTTP {response.status_code}"
         answer: dict[str, Any] = response.json()["predictions"][0]

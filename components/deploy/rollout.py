@@ -9,10 +9,13 @@ from __future__ import annotations
 import itertools
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+import httpx
 
 from components.cluster import Cluster, ClusterAway, ClusterConflict, ClusterError
 from components.deploy.analysis import Evidence, breaches
@@ -130,6 +133,7 @@ class Rollout:
         version = self._release.version
         self._look_around()
         self._record.version, self._record.stable = version, self._state.stable
+        self._release = self._services.completed(self._release, self._state.stable)
         if self._state.stable == version and not self._state.canary:
             return self._verify()
         if self._state.canary != version:
@@ -139,7 +143,7 @@ class Rollout:
         try:
             if self._state.failed:
                 raise RolledBack(self._state.failed)  # it was stopped while it rolled back
-            check = self._services.bring_up(self._release, self._state.stable, self._asked.run)
+            check = self._services.bring_up(self._release, self._asked.run)
             self._record.say(f"version {version} is up and answers")
             for weight in self._weights():
                 self._step(weight)
@@ -158,6 +162,7 @@ class Rollout:
             state.failed_version,
         )
         if again and not state.canary:
+            self._record.stable, self._record.outcome = state.stable, ROLLED_BACK
             raise RolledBack(f"rolled back: {state.failed}", fix="a new run tries it again")
         if state.canary and state.canary != self._release.version:
             if not (asked.at_once or state.failed or self._abandoned()):
@@ -207,22 +212,25 @@ class Rollout:
             self._route.move(replace(self._state, step=str(weight), moved=_now()))
             self._route.await_taken()
         observe = self._observe if self._compares else self._fill
-        found, wrong = observe(weight)
+        with httpx.Client(trust_env=False) as client:
+            found, wrong = observe(client, weight)
         self._record.steps.append(found.as_json(wrong))
         self._record.say(f"{found.line()}: {'roll back' if wrong else 'go on'}")
         if wrong:
             raise RolledBack("; ".join(wrong))
 
-    def _observe(self, weight: int) -> tuple[Evidence, list[str]]:
+    def _observe(self, client: httpx.Client, weight: int) -> tuple[Evidence, list[str]]:
         """Watches both versions until enough is seen, or something that must not be."""
         settings, started = self._settings, time.monotonic()
         services = [self._target.service(v) for v in (self._state.stable, self._release.version)]
-        old, new = (Window(self._reach, service) for service in services)
-        tickets = self._asked.tickets
-        agreement = compare(tickets, *map(self._reach.service, services)) if tickets else None
-        gateway = self._gateway()
+        # A new version may be what mends an old one that is broken.
+        old = Window(client, self._reach, services[0], required=False)
+        new = Window(client, self._reach, services[1])
+        tickets, addresses = self._asked.tickets, map(self._reach.service, services)
+        agreement = compare(client, tickets, *addresses) if tickets else None
+        gateway = self._gateway(client)
+        last: Counter[str] = Counter()
         while True:
-            last = gateway.send(settings.min_requests) if weight > 0 else {}
             found = Evidence(
                 weight,
                 old.look(),
@@ -241,30 +249,32 @@ class Rollout:
                 wrong.append(f"only {routed} requests reached it in {found.seconds:.0f} s")
             if wrong or (enough and (weight == 0 or found.seconds >= settings.observe_s)):
                 return found, wrong
+            if not enough:
+                last = gateway.send(settings.min_requests)
             time.sleep(settings.poll_s)
 
-    def _fill(self, weight: int) -> tuple[Evidence, list[str]]:
+    def _fill(self, client: httpx.Client, weight: int) -> tuple[Evidence, list[str]]:
         """Waits until the gateway gives nothing but the new version's answers."""
         started = time.monotonic()
+        gateway = self._gateway(client)
         while True:
-            gateway = self._gateway()
-            gateway.send(self._settings.min_requests)
+            last = gateway.send(self._settings.min_requests)
             seconds = time.monotonic() - started
-            found = Evidence(weight, Counts(), Counts(), None, gateway.counts, seconds=seconds)
-            if set(gateway.counts) == {self._release.version}:
+            found = Evidence(weight, Counts(), Counts(), None, last, seconds=seconds)
+            if set(last) == {self._release.version}:
                 return found, []
             if seconds > self._settings.settle_s:
-                told = ", ".join(f"{name} {n}" for name, n in sorted(gateway.counts.items()))
+                told = ", ".join(f"{name} {n}" for name, n in sorted(last.items()))
                 why = f" ({gateway.failure})" if gateway.failure else ""
                 return found, [f"the gateway {self._target.url} does not lead to it: {told}{why}"]
             time.sleep(self._settings.poll_s)
 
-    def _gateway(self) -> Gateway:
+    def _gateway(self, client: httpx.Client) -> Gateway:
         models = {self._release.model: self._release.version}
         stable = self._state.stable
         if stable and (old := self._services.get(stable)):
             models[(old["metadata"].get("annotations") or {}).get(DIGEST, "")[:12]] = stable
-        return Gateway(self._target, models, itertools.cycle(self._asked.tickets or SMOKE))
+        return Gateway(client, self._target, models, itertools.cycle(self._asked.tickets or SMOKE))
 
     def _finish(self) -> None:
         version, before = self._release.version, self._state.stable
@@ -285,6 +295,9 @@ class Rollout:
         serves = f"version {stable} serves 100%" if stable else "nothing serves"
         try:
             self._take_away(reason[:MAX_REASON])
+        except (ClusterAway, ClusterConflict):
+            self._record.say(f"to be rolled back: {reason}; a repeated call goes on with that")
+            raise
         except ClusterError as error:
             serves = f"it is not wholly taken away: {error}"
         self._record.outcome = ROLLED_BACK
@@ -295,6 +308,11 @@ class Rollout:
         """Gives the traffic back first, then deletes the canary, then forgets it."""
         canary = self._state.canary
         self._route.move(replace(self._state, failed=reason, failed_version=canary))
+        if self._state.stable and int(self._state.step) > 0:
+            try:
+                self._route.await_taken()
+            except DeployError as error:
+                self._record.say(f"{error}; version {canary} is taken away all the same")
         self._services.delete(canary)
         self._route.move(replace(self._state, canary="", step="0"))
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import replace
 
-from components.cluster import INFERENCE_SERVICE, Cluster, Object
+from components.cluster import INFERENCE_SERVICE, Cluster, ClusterConflict, Object
 from components.deploy.deployment import SERVED_NAME, DeployError
 from components.deploy.objects import (
     DIGEST,
     ROUTE_LABEL,
     VERSION_LABEL,
     Release,
+    graph_arguments,
     graph_of,
     inference_service,
     ready,
@@ -22,6 +24,7 @@ from components.deploy.smoke import AnswerCheck, SmokeFailed, check_answers
 from components.deploy.target import KserveTarget
 
 LOG_LINES = 3
+WRITE_ATTEMPTS = 10
 INITIALISER = "storage-initializer"
 
 
@@ -58,21 +61,29 @@ class Services:
             if other != version:
                 self._cluster.delete(INFERENCE_SERVICE, service["metadata"]["name"])
 
-    def bring_up(self, release: Release, stable: str, run: str) -> AnswerCheck:
-        """Creates a version's service where there is none, waits for it and asks it.
+    def completed(self, release: Release, stable: str) -> Release:
+        """Returns the release over the graph of the version that serves, where it leaves it open.
 
         Args:
             release: The version.
-            stable: The version that serves, for what the release leaves open; empty for none.
+            stable: The version that serves; empty for none.
+        """
+        if release.graph_uri is not None:
+            return release
+        serving = self.get(stable) if stable else None
+        return replace(release, graph_uri=graph_of(serving) if serving else "")
+
+    def bring_up(self, release: Release, run: str) -> AnswerCheck:
+        """Creates a version's service where there is none, waits for it and asks it.
+
+        Args:
+            release: The version, completed.
             run: Who asks.
 
         Raises:
             DeployError: It is not Ready in time, or its name is another model's.
             SmokeFailed: It is Ready and does not answer as it should.
         """
-        if release.graph_uri is None:
-            serving = self.get(stable) if stable else None
-            release = replace(release, graph_uri=graph_of(serving) if serving else "")
         name = self._target.service(release.version)
         body = inference_service(self._target, release, self._settings, run)
         deadline = time.monotonic() + self._settings.ready_timeout_s
@@ -89,7 +100,7 @@ class Services:
         return self.check(release)
 
     def check(self, release: Release) -> AnswerCheck:
-        """Waits until a version's service is Ready, and asks it.
+        """Waits until a version's service is Ready over its graph, and asks it.
 
         Raises:
             DeployError: It is not Ready in time.
@@ -111,6 +122,20 @@ class Services:
                 f"it answers as model {check.model}, registered is {release.model}", where=url
             )
         return check
+
+    def _move_to_graph(self, release: Release) -> None:
+        """Gives a service that was made over another graph the release's."""
+        for _ in range(WRITE_ATTEMPTS):
+            service = self.get(release.version)
+            if service is None or graph_of(service) == release.graph_uri:
+                return
+            service["spec"]["predictor"]["model"]["args"] = graph_arguments(release.graph_uri)
+            with contextlib.suppress(ClusterConflict):  # its status, mostly: KServe writes it
+                self._cluster.replace(INFERENCE_SERVICE, service)
+        raise ClusterConflict(
+            "it changes all the time",
+            where=f"InferenceService {self._target.service(release.version)}",
+        )
 
     def _await_ready(self, version: str) -> None:
         deadline = time.monotonic() + self._settings.ready_timeout_s

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from kg_schema.errors import DeskGraphError
 from serving.contracts import Answer
+from serving.telemetry import probe_headers
 
 SMOKE_TICKET = "Hello, how long is the warranty?"
 TIMEOUT_S = 20.0
@@ -52,7 +53,9 @@ def check_answers(url: str, name: str, *, with_graph: bool) -> AnswerCheck:
             the graph cannot be read.
     """
     try:
-        with httpx.Client(base_url=url, timeout=TIMEOUT_S, trust_env=False) as client:
+        with httpx.Client(
+            base_url=url, timeout=TIMEOUT_S, trust_env=False, headers=probe_headers()
+        ) as client:
             _ok(client.get(f"/v2/models/{name}/ready"))
             body = {"instances": [{"text": SMOKE_TICKET}]}
             first = _ok(client.post(f"/v1/models/{name}:predict", json=body))["predictions"][0]

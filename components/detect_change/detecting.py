@@ -15,11 +15,10 @@ from components.detect_change.drift import compare
 from components.detect_change.settings import DetectSettings
 from components.digests import default_model_name, digest_labels, digest_locations
 from components.registry import (
-    CHAMPION,
     STAMP_SUFFIX,
     ModelRegistry,
     RegisteredVersion,
-    champion_location,
+    find_champion,
     recorded,
     recorded_fingerprint,
 )
@@ -132,7 +131,7 @@ def detect_change(inputs: Inputs, settings: DetectSettings | None = None) -> Det
     tickets = digest_locations(inputs.tickets, inputs.test_tickets, inputs.unlabelled)
     intents = _intents(inputs)
     stamps = {"tickets": tickets, "intents": digest_labels(intents)}
-    champion = _champion(inputs)
+    champion = find_champion(inputs.tracking_uri, inputs.name)
     if champion is None:
         # The graph is not read: its files may not be in it before the first training.
         checks = [Check("champion", "changed", f"{inputs.name} has no champion yet")]
@@ -155,12 +154,6 @@ def detect_change(inputs: Inputs, settings: DetectSettings | None = None) -> Det
         checks=tuple(checks),
         stamps={**tags, DETECTED_TAG: now},
     )
-
-
-def _champion(inputs: Inputs) -> RegisteredVersion | None:
-    if champion_location(inputs.tracking_uri, inputs.name) is None:
-        return None
-    return ModelRegistry(inputs.tracking_uri).with_alias(inputs.name, CHAMPION)
 
 
 def _graph(inputs: Inputs) -> GraphSettings:
@@ -261,18 +254,17 @@ def _check_traffic(
 
 def _live_traffic(addresses: list[str], settings: DetectSettings) -> tuple[Traffic, list[Check]]:
     """Adds up what the servers say; one that says nothing is a warning."""
-    said, checks = [], []
+    live, checks = Traffic({}), []
     for address in addresses:
         try:
             response = httpx.get(address, timeout=settings.timeout_s, trust_env=False)
             response.raise_for_status()
-            read_metrics([response.text])
-            said.append(response.text)
+            live += read_metrics(response.text)
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             logger.warning("%s: no metrics: %s", address, type(error).__name__)
             reason = f"{address} tells no metrics ({type(error).__name__})"
             checks.append(Check("live traffic", "not judged", reason))
-    return read_metrics(said), checks
+    return live, checks
 
 
 def _listed(names: list[str]) -> str:

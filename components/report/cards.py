@@ -16,9 +16,9 @@ from components.markdown import cell
 from components.report.answers import answers_section
 from components.report.candidates import candidate_rows, champion_line, confusion_section, shown
 from components.report.lineage import dataset_line, lineage_items
-from components.report.page import read_parts
-from components.shards import SPLITS, read_manifest, read_split, shard_schema
-from components.storage import localise, output_file
+from components.report.parts import Parts
+from components.shards import SPLITS, read_split, shard_schema
+from components.storage import output_file
 
 MODEL_CARD = "model_card.md"
 DATA_CARD = "data_card.md"
@@ -28,29 +28,21 @@ PURPOSE = {
 }
 
 
-def write_cards(
-    evaluation: str, selection: str, answers: str, shards: str, model_card: str, data_card: str
-) -> None:
+def write_cards(parts: Parts, model_card: str, data_card: str) -> None:
     """Writes two Markdown files; the same measurements give the same bytes.
 
     Args:
-        evaluation: Location of the evaluation directory.
-        selection: Location of the selection directory.
-        answers: Location of the answers directory.
-        shards: Location of the shards.
+        parts: What they tell.
         model_card: Location of the model card.
         data_card: Location of the data card.
 
     Raises:
-        InputError: The selection is not of this evaluation, or a location cannot be used.
-        ManifestError: A directory is not whole.
+        InputError: A location cannot be written.
+        ManifestError: The shards are not whole.
     """
-    measured, selected, answered = read_parts(evaluation, selection, answers)
-    folder = localise(shards)
-    manifest = read_manifest(folder)
     for out, text in (
-        (model_card, _model_card(measured, selected, answered, manifest)),
-        (data_card, _data_card(folder, manifest, measured)),
+        (model_card, _model_card(parts.measured, parts.selected, parts.answered, parts.shards)),
+        (data_card, _data_card(parts.folder, parts.shards, parts.measured)),
     ):
         with output_file(out) as path:
             path.write_text(text, encoding="utf-8")

@@ -19,9 +19,10 @@ def report(
     """Writes one self-contained HTML file and two cards; `code` only keys the cache."""
     from components.report.cards import write_cards
     from components.report.page import write_report
+    from components.report.parts import read_parts
     from components.stage import reported
 
     with reported():
-        parts = (evaluation.path, selection.path, answers.path, shards.path)
-        write_report(*parts, html.path)
-        write_cards(*parts, model_card.path, data_card.path)
+        parts = read_parts(evaluation.path, selection.path, answers.path, shards.path)
+        write_report(parts, html.path)
+        write_cards(parts, model_card.path, data_card.path)

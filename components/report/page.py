@@ -1,13 +1,11 @@
-"""Writes the report: reads what the stages measured, and lays it out as one HTML file."""
+"""Writes the report: lays out what the stages measured as one HTML file."""
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from importlib.metadata import version
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 from components.report.answers import answers_section
@@ -21,56 +19,28 @@ from components.report.candidates import (
     shown,
 )
 from components.report.lineage import dataset_line, lineage_items
-from components.shards import read_manifest
-from components.storage import localise, output_file
-from kg_schema.errors import InputError
-from serving.manifest import verify_manifest
+from components.report.parts import Parts
+from components.storage import output_file
 
 TEMPLATE = "template.html"
 
 logger = logging.getLogger(__name__)
 
 
-def write_report(evaluation: str, selection: str, answers: str, shards: str, out: str) -> None:
+def write_report(parts: Parts, out: str) -> None:
     """Writes one self-contained HTML file: tables, plots, lineage, and what was skipped.
 
     Args:
-        evaluation: Location of the evaluation directory.
-        selection: Location of the selection directory.
-        answers: Location of the answers directory.
-        shards: Location of the shards.
+        parts: What it tells.
         out: Location of the HTML file.
 
     Raises:
-        InputError: The selection is not of this evaluation, or a location cannot be used.
-        ManifestError: A directory is not whole.
+        InputError: The location cannot be written.
     """
-    page = _render(*read_parts(evaluation, selection, answers), read_manifest(localise(shards)))
+    page = _render(parts.measured, parts.selected, parts.answered, parts.shards)
     with output_file(out) as path:
         path.write_text(page, encoding="utf-8")
     logger.info("report: %s", out)
-
-
-def read_parts(
-    evaluation: str, selection: str, answers: str
-) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """Returns what was measured, what was selected, and how it answers.
-
-    Raises:
-        InputError: The selection is not of this evaluation, or a location cannot be used.
-        ManifestError: A directory is not whole.
-    """
-    measured = _read(localise(evaluation), "evaluation")
-    selected = _read(localise(selection), "selection")
-    if selected["test"].keys() != measured["candidates"].keys():
-        raise InputError("the selection is of another evaluation", where=selection)
-    return measured, selected, _read(localise(answers), "answers")
-
-
-def _read(folder: Path, kind: str) -> dict[str, Any]:
-    verify_manifest(folder, kind)
-    content: dict[str, Any] = json.loads((folder / f"{kind}.json").read_text(encoding="utf-8"))
-    return content
 
 
 def _render(

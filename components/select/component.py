@@ -22,15 +22,17 @@ def select(
     selection: dsl.Output[dsl.Artifact],
     winner: dsl.Output[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
-) -> NamedTuple("Outputs", [("Output", str), ("reason", str)]):
+) -> NamedTuple("Outputs", [("Output", str), ("reason", str), ("content_sha256", str)]):
     """Chooses on validation rows, then reads the test split once; `code` only keys the cache.
 
     `Output` is the gate, "true" or "false": a local run resolves conditions by that name alone.
+    `content_sha256` is the winner's, as it is registered.
     """
     from pathlib import Path
 
     from components.encoder import add_encoder
     from components.model_dir import copy_model
+    from components.scoring.served import model_identity
     from components.select.selection import SelectSettings, select_candidate
     from components.stage import parse_settings, reported
 
@@ -51,4 +53,4 @@ def select(
         metrics.log_metric("winner", result.winner)
         for name, value in result.metrics.items():
             metrics.log_metric(name, value)
-        return (result.gate, result.reason)
+        return (result.gate, result.reason, model_identity(Path(winner.path))["sha256"])

@@ -71,16 +71,23 @@ def choose(contenders: Mapping[str, Contender], budget: Budget) -> Choice:
     within = [name for name in order if not _over_budget(name, contenders[name], budget)]
     passing = [name for name in within if not _refused(contenders[name], budget)]
     winner = passing[0] if passing else within[0]
-    against = _refused(contenders[winner], budget) or _not_better(contenders[winner], budget)
+    refused = _refused(contenders[winner], budget)
+    against = refused or _not_better(contenders[winner], budget)
     verdicts = {}
     for name in order:
         if name == winner:
             verdicts[name] = against or "chosen: the cheapest that passes"
         else:
-            refused = _refused(contenders[name], budget)
             over = _over_budget(name, contenders[name], budget)
-            verdicts[name] = over or refused or "passes, at a higher latency"
-    reason = _reason(winner, contenders[winner], against, budget)
+            verdicts[name] = (
+                over or _refused(contenders[name], budget) or "passes, at a higher latency"
+            )
+    if refused:
+        reason = f"no candidate passes; {_shown(winner)} {refused}"
+    elif against:
+        reason = f"the cheapest that passes, {_shown(winner)}, {against}"
+    else:
+        reason = _praise(winner, contenders[winner], budget)
     return Choice(winner, not against, reason, verdicts)
 
 
@@ -122,10 +129,11 @@ def _not_better(contender: Contender, budget: Budget) -> str:
     return "is no better than the champion"
 
 
-def _reason(name: str, contender: Contender, against: str, budget: Budget) -> str:
-    shown = name.replace("_", " + ")
-    if against:
-        return f"no candidate passes; {shown} {against}"
+def _shown(name: str) -> str:
+    return name.replace("_", " + ")
+
+
+def _praise(name: str, contender: Contender, budget: Budget) -> str:
     new = ", ".join(contender.new_labels)
     more = f"; knows what the champion does not: {new}" if new else ""
     if name == TEACHER:
@@ -133,7 +141,7 @@ def _reason(name: str, contender: Contender, against: str, budget: Budget) -> st
         return f"no smaller candidate loses as little as the budget of {least} allows{more}"
     loss = contender.loss_points
     return (
-        f"{shown} is the cheapest within the budget: "
+        f"{_shown(name)} is the cheapest within the budget: "
         f"{contender.latency_ms:.2f} ms a ticket, "
         f"{loss.value:.2f} points lost (95% {loss.low:.2f} to {loss.high:.2f}){more}"
     )

@@ -16,7 +16,7 @@ from components.cluster import (
     ClusterError,
     Kind,
 )
-from tests.kube_server import NAMESPACE, KubeServer
+from tests.kube_server import NAMESPACE, KubeServer, Refused
 
 
 def train_job(name: str = "job", nodes: int = 2) -> dict[str, Any]:
@@ -55,6 +55,27 @@ def test_objects_are_found_by_their_labels(kube: KubeServer) -> None:
     found = cluster.find(INFERENCE_SERVICE, {"app": "deskgraph"})
     assert [each["metadata"]["name"] for each in found] == ["desk-v1"]
     assert cluster.find(INFERENCE_SERVICE, {"app": "other"}) == []
+
+
+def test_a_name_that_was_on_its_way_out_is_made_again(
+    kube: KubeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = of(kube)
+    first = cluster.create(TRAIN_JOB, train_job())
+    answer = kube.answer
+
+    def gone_when_refused(*request: Any) -> tuple[int, Any]:
+        try:
+            return answer(*request)
+        except Refused as refusal:
+            if refusal.status == 409:
+                kube.objects.clear()
+            raise
+
+    monkeypatch.setattr(kube, "answer", gone_when_refused)
+    again = cluster.create(TRAIN_JOB, train_job(nodes=4))
+    assert again["metadata"]["uid"] != first["metadata"]["uid"]
+    assert again["spec"]["trainer"]["numNodes"] == 4
 
 
 def test_a_change_under_ones_hands_is_refused(kube: KubeServer) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.deploy.replay import ReplayTicket, compare
+from components.deploy.smoke import check_answers
 from components.traffic import Reference, Traffic, read_metrics, seen_by_model
 from kg_schema.errors import InputError
 from serving.intent import IntentModel
@@ -22,14 +25,18 @@ TEXTS = ["warranty", "return", "return return", "hello", "warranty return", "two
 def test_a_server_counts_as_the_reference_does(tmp_path: Path) -> None:
     model = intent_model(tmp_path / "model")
     with serving(model, tmp_path / "log") as server:
-        # The server has answered its own warm-up ticket, and nothing else.
-        assert read_metrics([server.get("/metrics").text]).tickets == 1
+        # Its own warm-up, a smoke test and a replayed ticket are nobody's.
+        check_answers(server.url, "deskgraph", with_graph=False)
+        with httpx.Client() as client:
+            asked = compare(client, [ReplayTicket("warranty")], server.url, server.url)
+        assert asked.agreed == 1
+        assert read_metrics(server.get("/metrics").text) == Traffic({})
         for text in TEXTS:
             server.predict({"text": text})
         exposition = server.get("/metrics").text
         log = server.log.read_text()
-    live = read_metrics([exposition])
-    predictions = IntentModel(model).predict(["hello", *TEXTS])
+    live = read_metrics(exposition)
+    predictions = IntentModel(model).predict(TEXTS)
     wanted = seen_by_model([(each.label, each.confidence) for each in predictions], 0.0)
     assert (dict(live.intents), live.out_of_scope) == (dict(wanted.intents), wanted.out_of_scope)
     assert live.confidence == pytest.approx(wanted.confidence, abs=1e-6)
@@ -45,10 +52,13 @@ def test_unsure_is_out_of_scope_and_servers_add_up() -> None:
     assert seen.confidence == pytest.approx(0.625)
     assert seen.spread == pytest.approx(0.2754, abs=1e-4)
     one = 'deskgraph_intents_total{intent="a"} 3\ndeskgraph_intent_confidence_sum 2.4\n'
-    both = read_metrics([one, one.replace('"a"', '"b"'), "unrelated 1\n"])
-    assert dict(both.intents) == {"a": 3, "b": 3}
-    assert both.confidence == pytest.approx(0.8)
-    assert read_metrics([]) == seen_by_model([], 0.5) == Traffic({})
+    other = (
+        'deskgraph_intents_total{intent="out_of_scope"} 1\ndeskgraph_intent_confidence_sum 0.4\n'
+    )
+    both = read_metrics(one) + read_metrics(other) + read_metrics("unrelated 1\n")
+    assert (dict(both.intents), both.out_of_scope) == ({"a": 3}, 1)
+    assert both.confidence == pytest.approx(0.7)
+    assert read_metrics("") == seen_by_model([], 0.5) == Traffic({})
 
 
 @given(st.dictionaries(NAMES, st.integers(1, 10**9)), st.integers(0, 10**9), st.floats(0, 1))

@@ -65,7 +65,8 @@ def test_training_runs_only_inside_the_condition(both: Any) -> None:
     assert inner.keys() == {"deskgraph-training", "conclude"}
     assert inner["conclude"]["dependentTasks"] == ["deskgraph-training"]
     given = inner["conclude"]["inputs"]["parameters"]
-    for name, source in (("gate", "gate"), ("gate_reason", "reason")):
+    passed_on = {"gate": "gate", "gate_reason": "reason", "candidate": "content_sha256"}
+    for name, source in passed_on.items():
         told = given[name]["taskOutputParameter"]
         assert (told["producerTask"], told["outputParameterKey"]) == ("deskgraph-training", source)
 

@@ -45,7 +45,7 @@ def train(uri: str, note: str) -> None:
 
 
 def conclude(uri: str, gate: str, **other: Any) -> Conclusion:
-    given = {"champion": "1", "reasons": ["a policy changed"], "stamps": STAMPS}
+    given = {"champion": "1", "reasons": ["a policy changed"], "stamps": STAMPS, "candidate": ""}
     reason = "the gate's reason"
     return conclude_retraining(uri, NAME, gate=gate, gate_reason=reason, **{**given, **other})
 
@@ -103,7 +103,7 @@ def test_an_interrupted_one_is_found_again(uri: str, monkeypatch: pytest.MonkeyP
 
 def test_a_promoted_version_carries_what_was_detected_and_the_reason(uri: str) -> None:
     train(uri, "b")
-    done = conclude(uri, "true")
+    done = conclude(uri, "true", candidate=champion(uri).tags["content_sha256"])
     assert (done.outcome, done.champion) == ("promoted", "2")
     now = champion(uri)
     assert recorded_fingerprint(now) == "f00d"
@@ -120,9 +120,10 @@ def test_a_candidate_that_was_not_rolled_out_re_stamps_too(uri: str) -> None:
     assert "passed and was not rolled out" in champion(uri).tags["reason"]
 
 
-def test_another_champion_of_somebody_elses_making_is_left_alone(uri: str) -> None:
+@pytest.mark.parametrize("gate", ["false", "true"])
+def test_another_champion_of_somebody_elses_making_is_left_alone(uri: str, gate: str) -> None:
     train(uri, "b")
-    done = conclude(uri, "false")
+    done = conclude(uri, gate, candidate="0ther")
     assert done.outcome == "refused"
     assert "version 2 became champion meanwhile" in done.reason
     assert recorded_fingerprint(champion(uri)) == "0ld"
@@ -131,7 +132,7 @@ def test_another_champion_of_somebody_elses_making_is_left_alone(uri: str) -> No
 def test_without_any_champion_nothing_is_recorded(uri: str) -> None:
     done = conclude_retraining(
         uri, "deskgraph-other", champion="", reasons=["first"], stamps=STAMPS,
-        gate="false", gate_reason="too few are right",
+        gate="false", gate_reason="too few are right", candidate="",
     )  # fmt: skip
     assert (done.outcome, done.champion) == ("refused", "")
     assert "too few are right" in done.reason

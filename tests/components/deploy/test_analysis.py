@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -15,14 +17,16 @@ from hypothesis import strategies as st
 from components.cluster import Cluster
 from components.deploy.analysis import Evidence, breaches
 from components.deploy.metrics import Counts, MetricsUnread, Window, quantile, read_counters
+from components.deploy.page import log_rollout
 from components.deploy.reach import InCluster
-from components.deploy.replay import Agreement, ReplayTicket, replay_tickets
+from components.deploy.replay import Agreement, ReplayTicket, compare, replay_tickets
 from components.deploy.settings import RolloutSettings
 from tests.components.deploy.serving_cluster import write_shards
 from tests.components.deploy.test_deployment import ANSWER
 from tests.kube_server import NAMESPACE, KubeServer
 
 SETTINGS = RolloutSettings()
+CLIENT = httpx.Client()
 OLD = Counts(answers=100, abstained=20, errors=0, p95_s=0.1)
 
 
@@ -62,6 +66,18 @@ def test_a_gateway_that_loses_requests_is_told() -> None:
     lost = {"1": 80, "2": 10, "failed": 10}
     (said,) = judged(OLD, gateway=lost, failure="HTTP 503")
     assert said == "10 of 100 requests through the gateway failed (HTTP 503)"
+    assert judged(OLD, gateway={"1": 17, "2": 2, "failed": 1}) == []  # may be chance
+    assert judged(OLD, gateway={"1": 16, "2": 2, "failed": 2}) != []
+
+
+def test_what_a_broken_old_one_loses_is_not_the_new_ones_fault() -> None:
+    lost = {"2": 10, "failed": 90}
+    assert judged(OLD, Counts(), gateway=lost) == []
+    assert judged(OLD, Counts(answers=1, errors=99, p95_s=0.1), gateway=lost) == []
+    assert judged(OLD, OLD, gateway=lost) != []
+    assert judged(OLD, Counts(), gateway={"2": 2, "failed": 98}) != []
+    last = Evidence(100, Counts(), OLD, gateway={"2": 90, "failed": 10})
+    assert breaches(last, SETTINGS) != []
 
 
 def answer(intent: str, *facts: str) -> dict[str, Any]:
@@ -86,6 +102,39 @@ def test_agreement_is_of_intents_and_facts_and_forgives_what_is_put_right() -> N
     assert (found.asked, found.compared) == (8, 6)
     (said,) = judged(OLD, agreement=Agreement(asked=10, compared=10, agreed=8))
     assert said == "both agree on 8 of 10 replayed tickets (80.0%), needed 90.0%"
+
+
+def test_where_nothing_was_compared_nothing_is_said_to_agree(tmp_path: Path) -> None:
+    found = Agreement()
+    found.add(ReplayTicket("t"), None, answer("returns"))
+    found.add(ReplayTicket("t"), {"text": "a"}, {"text": "b"})
+    assert (found.share, found.failed, found.old_failed) == (None, 0, 1)
+    evidence = Evidence(0, OLD, OLD, found)
+    assert breaches(evidence, SETTINGS) == []
+    assert "nothing compared" in evidence.line()
+    logged: dict[str, float] = {}
+    record = {"outcome": "", "version": "2", "steps": [evidence.as_json([])]}
+    (tmp_path / "record").write_text(json.dumps(record))
+    rollout = SimpleNamespace(path=str(tmp_path / "record"), metadata={})
+    log_rollout(rollout, SimpleNamespace(log_metric=logged.__setitem__))
+    assert "error_rate_at_0" in logged and "agreement_at_0" not in logged
+
+
+@pytest.mark.parametrize(("silent", "asked"), [("old", (10, 30)), ("new", (10, 10))])
+def test_a_side_that_does_not_answer_is_not_asked_for_ever(
+    silent: str, asked: tuple[int, int]
+) -> None:
+    urls: list[str] = []
+
+    def reply(request: httpx.Request) -> httpx.Response:
+        urls.append(request.url.host)
+        silence = request.url.host == silent
+        return httpx.Response(503 if silence else 200, json={"predictions": [answer("a")]})
+
+    with httpx.Client(transport=httpx.MockTransport(reply)) as client:
+        found = compare(client, [ReplayTicket("t")] * 30, "http://old", "http://new")
+    assert (urls.count("old"), urls.count("new")) == asked
+    assert (found.old_failed, found.failed) == ((30, 0) if silent == "old" else (0, 10))
 
 
 def test_tickets_are_taken_evenly_and_only_what_can_be_asked(tmp_path: Path) -> None:
@@ -133,18 +182,28 @@ def test_a_window_sums_replicas_that_come_go_and_start_again(
 ) -> None:
     reach = Replicas(monkeypatch)
     reach.counters = {"a": {"le/+Inf": 100, "abstained": 50}, "b": {"le/+Inf": 10}}
-    window = Window(reach, "desk-v1")
+    window = Window(CLIENT, reach, "desk-v1")
     reach.counters = {"a": {"le/+Inf": 110, "abstained": 51}, "b": {"le/+Inf": 4}}  # b is new
     assert window.look() == Counts(answers=14, abstained=1, p95_s=0.0)
     reach.counters = {"a": {"le/+Inf": 111, "abstained": 51, "fault/internal": 2}, "c": {}}
     assert window.look() == Counts(answers=15, abstained=1, errors=2, p95_s=0.0)
+    reach.counters = {"b": {"le/+Inf": 6}, "c": {}}  # b was not Ready for one look
+    assert window.look().answers == 17
 
 
 def test_a_version_without_metrics_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("components.deploy.metrics.PAUSE_S", 0.0)
     reach = Replicas(monkeypatch)
     with pytest.raises(MetricsUnread, match="desk-v1: no replica is Ready"):
-        Window(reach, "desk-v1")
+        Window(CLIENT, reach, "desk-v1")
+    window = Window(CLIENT, reach, "desk-v1", required=False)
+    assert window.look() == Counts()
+    reach.counters = {"a": {"le/+Inf": 100}}  # what it did before is not of this window
+    assert window.look() == Counts()
+    reach.counters = {"a": {"le/+Inf": 103}}
+    assert window.look().answers == 3
+    reach.counters = {}
+    assert window.look().answers == 3
     monkeypatch.undo()
     with (
         httpx.Client() as client,

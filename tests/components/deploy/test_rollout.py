@@ -11,13 +11,22 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from components.cluster import HTTP_ROUTE, INFERENCE_SERVICE, Cluster, ClusterAway, ClusterError
-from components.deploy.deploying import ROLLOUT_TAG, DeployRequest, deploy_version
+from components.deploy.deploying import (
+    RECORD_NAME,
+    ROLLOUT_TAG,
+    DeployRequest,
+    deploy_version,
+)
 from components.deploy.deployment import DeployError
+from components.deploy.objects import accepted, graph_of
+from components.deploy.replay import Agreement, compare
 from components.deploy.rollout import RolledBack
 from components.deploy.settings import RolloutSettings
+from components.deploy.target import parse_target
 from components.registry import CANDIDATE, CHAMPION, CONTENT_TAG, PREVIOUS, ModelRegistry
 from kg_schema.errors import InputError
 from kg_schema.local import RunningServer
@@ -69,16 +78,16 @@ class Killed(BaseException):
 
 
 class KilledAt(Cluster):
-    """A namespace whose user is killed before its nth write."""
+    """A namespace whose user is killed before its nth write, or ended by another error."""
 
-    def __init__(self, kube: KubeServer, number: int) -> None:
+    def __init__(self, kube: KubeServer, number: int, error: type[BaseException] = Killed) -> None:
         super().__init__(NAMESPACE, kube.client(), retry_for_s=5)
-        self._left = number
+        self._left, self._error = number, error
 
     def _call(self, what: str, *arguments: Any, **named: Any) -> Any:
         self._left -= what.split()[0] in ("create", "change", "delete")
         if self._left == 0:
-            raise Killed
+            raise self._error("before a write")
         return super()._call(what, *arguments, **named)
 
 
@@ -241,6 +250,42 @@ def test_a_version_as_good_goes_up_step_by_step_with_counts_at_each(site: Site) 
     assert "at 10%: errors 0.0% / 0.0%; p95" in record["lines"][2]
 
 
+def test_tickets_are_sent_only_where_customers_do_not_suffice(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.deploy("1")
+
+    def busy(client: httpx.Client, tickets: Any, old: str, new: str) -> Agreement:
+        """Asks both, and customers ask the new one meanwhile."""
+        body = {"instances": [{"text": "hello"}]}
+        for _ in range(QUICK.min_requests):
+            client.post(f"{new}/v1/models/deskgraph:predict", json=body)
+        return compare(client, tickets, old, new)
+
+    monkeypatch.setattr("components.deploy.rollout.compare", busy)
+    steps = {step["weight"]: step for step in site.deploy("2")["steps"]}
+    site.serves("2")
+    assert steps[10]["gateway"] == steps[50]["gateway"] == {}
+    assert steps[100]["gateway"] == {"2": 5}  # who answers there is known by asking
+
+
+@pytest.mark.parametrize("replay", [0, 200])
+def test_a_broken_old_version_does_not_keep_the_new_one_back(site: Site, replay: int) -> None:
+    site.deploy("1")
+    address = site.cluster.serving.pop("s3://models/good")
+    try:
+        record = site.deploy("2", replace(QUICK, replay=replay))
+    finally:
+        site.cluster.serving["s3://models/good"] = address
+    site.serves("2")
+    steps = {step["weight"]: step for step in record["steps"]}
+    assert steps[50]["gateway"]["failed"] > 0
+    assert "failed" not in steps[100]["gateway"]
+    if replay:
+        assert steps[0]["agreement"]["old_failed"] == len(TICKETS)
+        assert "nothing compared" in record["lines"][1]
+
+
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
@@ -293,6 +338,8 @@ def test_a_rolled_back_version_is_not_tried_twice_by_the_same_run(site: Site) ->
         site.cluster.sent.clear()
         with pytest.raises(RolledBack, match="rolled back: version 3 at 0%"):
             site.deploy("3", run="run-a")
+    record = site.record()
+    assert (record["stable"], record["outcome"]) == ("1", "rolled back")
     assert not site.cluster.sent
     assert ("create", "inferenceservices", "") in site.cluster.kube.requests
     site.cluster.kube.requests.clear()
@@ -329,6 +376,79 @@ def test_a_roll_back_killed_before_any_write_goes_on_to_its_end(site: Site, numb
     with pytest.raises(RolledBack, match="both agree on"):
         site.deploy("3", run="r")
     site.serves("1")
+
+
+def test_a_roll_back_that_loses_the_api_server_is_not_said_to_be_one(site: Site) -> None:
+    site.deploy("1")
+    with pytest.raises(ClusterAway):
+        site.deploy("3", run="r", cluster=KilledAt(site.cluster.kube, 4, ClusterAway))
+    record = site.record()
+    assert record["outcome"] == ""
+    assert record["lines"][-1].startswith("to be rolled back: version 3 at 0%: ")
+    assert ROLLOUT_TAG not in site.registry.version(MODEL, "3").tags
+    with pytest.raises(RolledBack):
+        site.deploy("3", run="r")
+    site.serves("1")
+
+
+def test_the_new_service_goes_when_the_gateway_has_taken_the_traffic_back(site: Site) -> None:
+    site.deploy("1")
+    control, seen = site.cluster.kube.on_write, []
+    target = parse_target(site.cluster.target)
+
+    def slowly(verb: str, body: dict[str, Any]) -> None:
+        route = site.cluster.kube.get(HTTP_ROUTE, "desk")
+        assert route is not None
+        if verb == "delete":
+            seen.append(accepted(target, route)[0])
+        if body["kind"] == HTTP_ROUTE.name and site.cluster.note("failed"):
+            threading.Timer(0.3, control, (verb, body)).start()
+        else:
+            control(verb, body)
+
+    site.cluster.kube.on_write = slowly
+    with pytest.raises(RolledBack, match="version 3 at 10%"):
+        site.deploy("3", replace(LENIENT, step_timeout_s=0.0001, min_requests=1000))
+    assert seen == [True]
+
+
+def test_a_roll_out_leaves_its_record_and_its_end_with_the_version(site: Site) -> None:
+    client, registry = site.registry.client, site.registry
+    run = client.create_run(registry.experiment(MODEL)).info.run_id
+    tags = registry.version(MODEL, "3").tags
+    client.create_model_version(MODEL, "s3://models/bad", run, tags=tags)
+    site.deploy("1")
+
+    def kept() -> dict[str, Any]:
+        place = registry.artifact(registry.version(MODEL, "4"), RECORD_NAME)
+        record: dict[str, Any] = json.loads(Path(place).read_text())
+        return record
+
+    for _ in range(2):  # the second attempt has nothing to tell, and leaves what the first did
+        with pytest.raises(RolledBack):
+            site.deploy("4", run="a")
+        assert (kept()["outcome"], kept()["steps"][-1]["decision"]) == ("rolled back", "roll back")
+    site.deploy("4", replace(LENIENT, weights=(100,), replay=0), run="b")
+    site.serves("4")
+    assert kept()["outcome"] == "promoted"
+    assert registry.version(MODEL, "4").tags[ROLLOUT_TAG] == "promoted"
+
+
+def test_a_graph_that_moved_is_followed_by_what_is_there_already(site: Site) -> None:
+    def graph(version: str) -> str:
+        service = site.cluster.kube.get(INFERENCE_SERVICE, f"desk-v{version}")
+        assert service is not None
+        return graph_of(service)
+
+    site.deploy("1", graph_uri="")
+    assert site.deploy("1")["outcome"] == "unchanged"
+    assert graph("1") == site.graph
+    with pytest.raises(Killed):  # made, and no further
+        site.deploy("2", graph_uri="", cluster=KilledAt(site.cluster.kube, 3))
+    assert graph("2") == ""
+    site.deploy("2", SHORT, graph_uri=None)
+    site.serves("2")
+    assert graph("2") == site.graph
 
 
 def test_the_alias_moves_only_after_all_of_the_traffic(

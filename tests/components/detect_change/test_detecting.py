@@ -105,6 +105,7 @@ def restamp(inputs: Inputs, found: Detection) -> None:
         stamps=found.stamps,
         gate="false",
         gate_reason="no better",
+        candidate="",
     )
 
 

@@ -15,6 +15,7 @@ from components.evaluate.tables import answer_tables
 from components.report.candidates import losses_section
 from components.report.cards import write_cards
 from components.report.page import write_report
+from components.report.parts import read_parts
 from components.select.selection import SelectSettings, select_candidate
 from kg_schema.errors import InputError
 from serving.manifest import ManifestError, write_manifest
@@ -99,7 +100,9 @@ def test_page_holds_the_numbers_and_stands_alone(
 ) -> None:
     evaluation, selection, shards = stages
     out = tmp_path / "report.html"
-    write_report(evaluation, selection, _compared(tmp_path / "answers"), shards, str(out))
+    write_report(
+        read_parts(evaluation, selection, _compared(tmp_path / "answers"), shards), str(out)
+    )
     html, outline = _page(out)
     text = " ".join(" ".join(outline.text).split())
     content = json.loads((Path(selection) / "selection.json").read_text())
@@ -122,7 +125,7 @@ def test_same_measurements_give_the_same_page(stages: tuple[str, str, str], tmp_
     answers = _compared(tmp_path / "answers")
     pages = []
     for name in ("one.html", "two.html"):
-        write_report(evaluation, selection, answers, shards, str(tmp_path / name))
+        write_report(read_parts(evaluation, selection, answers, shards), str(tmp_path / name))
         pages.append((tmp_path / name).read_bytes())
     assert pages[0] == pages[1]
 
@@ -130,7 +133,7 @@ def test_same_measurements_give_the_same_page(stages: tuple[str, str, str], tmp_
 def test_skipped_answers_are_said_plainly(stages: tuple[str, str, str], tmp_path: Path) -> None:
     evaluation, selection, shards = stages
     answers = _answers(tmp_path / "answers", {"skipped": "no graph was given"})
-    write_report(evaluation, selection, answers, shards, str(tmp_path / "report.html"))
+    write_report(read_parts(evaluation, selection, answers, shards), str(tmp_path / "report.html"))
     html, outline = _page(tmp_path / "report.html")
     assert "This part was skipped: no graph was given." in " ".join(outline.text)
     assert html.count("<svg") == 2
@@ -147,7 +150,7 @@ def test_names_from_the_data_cannot_become_markup(
     (evil / "selection.json").write_text(json.dumps(content))
     write_manifest(evil, "selection")
     answers = _compared(tmp_path / "answers")
-    write_report(evaluation, str(evil), answers, shards, str(tmp_path / "report.html"))
+    write_report(read_parts(evaluation, str(evil), answers, shards), str(tmp_path / "report.html"))
     assert "<script" not in (tmp_path / "report.html").read_text()
 
 
@@ -169,7 +172,9 @@ def test_language_models_get_a_page_too(
     )
     answers = _answers(tmp_path / "answers", {"skipped": "no gold questions were given"})
     out = tmp_path / "report.html"
-    write_report(str(tmp_path / "e"), str(tmp_path / "s"), answers, word_shards, str(out))
+    write_report(
+        read_parts(str(tmp_path / "e"), str(tmp_path / "s"), answers, word_shards), str(out)
+    )
     html, outline = _page(out)
     assert "perplexity" in " ".join(outline.text)
     assert html.count("<svg") == 1
@@ -188,9 +193,9 @@ def test_what_does_not_belong_together_is_refused(
     (other / "selection.json").write_text(json.dumps(content))
     write_manifest(other, "selection")
     with pytest.raises(InputError, match="another evaluation"):
-        write_report(evaluation, str(other), answers, shards, out)
+        write_report(read_parts(evaluation, str(other), answers, shards), out)
     with pytest.raises(ManifestError):
-        write_report(selection, selection, answers, shards, out)
+        write_report(read_parts(selection, selection, answers, shards), out)
     assert not Path(out).exists()
 
 
@@ -224,7 +229,7 @@ def test_losses_stand_intent_by_intent_worst_first() -> None:
 def _cards(parts: tuple[str, str, str], answers: str, folder: Path) -> tuple[str, str]:
     evaluation, selection, shards = parts
     out = (str(folder / "model_card.md"), str(folder / "data_card.md"))
-    write_cards(evaluation, selection, answers, shards, *out)
+    write_cards(read_parts(evaluation, selection, answers, shards), *out)
     return Path(out[0]).read_text(), Path(out[1]).read_text()
 
 

@@ -129,7 +129,8 @@ def test_a_dearer_candidate_does_not_replace_what_the_cheapest_equals() -> None:
         KEEP,
     )
     assert (choice.winner, choice.passed) == ("pruned", False)
-    assert choice.reason == "no candidate passes; pruned is no better than the champion"
+    assert choice.reason == "the cheapest that passes, pruned, is no better than the champion"
+    assert choice.verdicts["teacher"] == "passes, at a higher latency"
 
 
 @pytest.mark.parametrize("budget", [KEEP, BUDGET])
