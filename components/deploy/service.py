@@ -100,12 +100,13 @@ class Services:
         return self.check(release)
 
     def check(self, release: Release) -> AnswerCheck:
-        """Waits until a version's service is Ready over its graph, and asks it.
+        """Waits until a version's service is Ready over the release's graph, and asks it.
 
         Raises:
             DeployError: It is not Ready in time.
             SmokeFailed: It is Ready and does not answer as it should.
         """
+        self._move_to_graph(release)
         self._await_ready(release.version)
         url = self._reach.service(self._target.service(release.version))
         deadline = time.monotonic() + self._settings.settle_s
