@@ -158,13 +158,14 @@ def _add_compile(commands: Subparsers) -> None:
 
 def _add_image(parser: argparse.ArgumentParser) -> None:
     """Which image the steps run in."""
-    parser.add_argument(
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
         "--image",
         default="",
         metavar="REF",
         help="the steps' image (default: the profile's, else the one of this tree)",
     )
-    parser.add_argument(
+    which.add_argument(
         "--images", type=Path, metavar="FILE", help="a build's record that names the image"
     )
 
@@ -239,11 +240,9 @@ def _add_watch(commands: Subparsers) -> None:
         metavar="NAME",
         help="recurring run whose version and parameters it takes (default: the pipeline's)",
     )
-    add("--experiment", default="deskgraph", metavar="NAME", help="where nothing is scheduled")
     add(
         "--back-off",
         type=float,
-        default=3600.0,
         metavar="SECONDS",
         help="after a run for the same policies (default: 3600)",
     )
@@ -257,7 +256,7 @@ def _add_backend(parser: argparse.ArgumentParser) -> None:
         "--token-file",
         type=Path,
         metavar="FILE",
-        help="bearer token, read at each call (default: the pod's own, where it has one)",
+        help="bearer token, read at each call (default: the pod's own, for Kubeflow's own host)",
     )
     add(
         "--cookie-file",
@@ -279,7 +278,7 @@ def _add_package(parser: argparse.ArgumentParser, pipeline: str) -> None:
         help="a value of the pipeline's; structures as JSON; may be repeated",
     )
     _add_image(parser)
-    add("--experiment", default="deskgraph", metavar="NAME", help="default: deskgraph")
+    add("--experiment", default="", metavar="NAME", help="default: deskgraph")
 
 
 def _add_graph(commands: Subparsers) -> None:

@@ -99,8 +99,6 @@ def _profile(arguments: argparse.Namespace) -> Profile:
 
 def images_build(arguments: argparse.Namespace) -> int:
     """Builds the images that this tree lacks."""
-    import shlex
-
     from pipelines.containers import find_engine
     from pipelines.images import KINDS, RECORD, Base, build_images
 
@@ -133,7 +131,7 @@ def _say_images(images: Mapping[str, BuiltImage]) -> None:
 
 def submit(arguments: argparse.Namespace) -> int:
     """Runs a pipeline on Kubeflow and follows it, or follows or ends a run that is there."""
-    from pipelines.submission import compiled, follow, run_link
+    from pipelines.submission import EXPERIMENT, compiled, follow, run_link
     from pipelines.submission import submit as start
 
     client = _backend(arguments)
@@ -150,7 +148,7 @@ def submit(arguments: argparse.Namespace) -> int:
                 package,
                 say,
                 parameters=arguments.param,
-                experiment=arguments.experiment,
+                experiment=arguments.experiment or EXPERIMENT,
                 run_name=arguments.run_name,
             )
     link = run_link(arguments.ui or os.environ.get("UI_URL") or host, run_id)
@@ -162,7 +160,7 @@ def submit(arguments: argparse.Namespace) -> int:
         run_id,
         say,
         link=link,
-        again=_again(client.access),
+        again=_again(client.access, arguments.cookie_file),
         end_on_interrupt=arguments.cancel_on_interrupt,
     )
 
@@ -173,7 +171,7 @@ def schedule(arguments: argparse.Namespace) -> int:
     from pipelines.packages import pipeline_name
     from pipelines.parameters import parse_parameters
     from pipelines.schedule import Schedule, reconcile, remove, show
-    from pipelines.submission import compiled
+    from pipelines.submission import EXPERIMENT, compiled
 
     name = arguments.name or pipeline_name(arguments.pipeline)
     if arguments.show or arguments.remove:
@@ -184,7 +182,7 @@ def schedule(arguments: argparse.Namespace) -> int:
         values = parse_parameters(arguments.param, package.parameters)
         client = _backend(arguments)
         version = client.upload(package.path, package.pipeline, package.version)
-        experiment = client.experiment(arguments.experiment)
+        experiment = client.experiment(arguments.experiment or EXPERIMENT)
     reconcile(client, Schedule(name, version, values, experiment, cron), say)
     return 0
 
@@ -193,7 +191,7 @@ def watch(arguments: argparse.Namespace) -> int:
     """Starts a retraining where the graph's policies are not the champion's."""
     from kg_schema.connection import GraphSettings
     from pipelines.packages import pipeline_name
-    from pipelines.policy_watch import Watch, check
+    from pipelines.policy_watch import BACK_OFF_S, Watch, check
 
     pipeline = pipeline_name(arguments.pipeline)
     wanted = Watch(
@@ -202,17 +200,20 @@ def watch(arguments: argparse.Namespace) -> int:
         model=arguments.model_name,
         pipeline=pipeline,
         schedule=arguments.schedule or pipeline,
-        experiment=arguments.experiment,
-        back_off_s=arguments.back_off,
+        back_off_s=BACK_OFF_S if arguments.back_off is None else arguments.back_off,
     )
     check(_backend(arguments, retry_for_s=WATCH_RETRY_S), wanted, say)
     return 0
 
 
-def _again(access: Access) -> str:
+def _again(access: Access, cookie_file: Path | None) -> str:
     """The command line that reaches the same backend the same way."""
-    options = {"--host": access.host, "--namespace": access.namespace}
-    options["--token-file"] = str(access.token_file or "")
+    options = {
+        "--host": access.host,
+        "--namespace": access.namespace,
+        "--token-file": str(access.token_file or ""),
+        "--cookie-file": str(cookie_file or ""),
+    }
     given = (f"{name} {shlex.quote(value)}" for name, value in options.items() if value)
     return " ".join(["deskgraph submit", *given])
 

@@ -261,7 +261,7 @@ def image_of(kind: str, record: Path | None = None, root: Path = ROOT) -> str:
 def profile_with_image(name: str, *, image: str = "", record: Path | None = None) -> Profile:
     """Reads a profile and says which image its stages run in.
 
-    The first of these that is given holds: `image`, the profile's own, and `image_of`.
+    The first of these that is given holds: `image`, `record`, the profile's own; else `image_of`.
 
     Args:
         name: See `pipelines.placement.load_profile`.
@@ -272,5 +272,6 @@ def profile_with_image(name: str, *, image: str = "", record: Path | None = None
         InputError: No such profile, or nothing tells the image's name.
     """
     profile = load_profile(name)
-    chosen = image or profile.image or image_of("train", record)
+    own = "" if record else profile.image
+    chosen = image or own or image_of("train", record)
     return profile.model_copy(update={"image": chosen})

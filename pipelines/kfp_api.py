@@ -34,7 +34,9 @@ CONNECT_FOR_S = 10.0
 """How long a host is tried that has never answered: it is more likely a wrong one."""
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 10.0
-PASSING = frozenset({429, 500, 502, 503, 504})
+PASSING = frozenset({429, 502, 503, 504})
+FAULT_RETRIES = 2
+"""How often it is tried again where the API itself answers 500: it says so of refusals too."""
 INTERNAL = 13
 """gRPC's code of an error whose details say no more than that."""
 
@@ -47,14 +49,22 @@ class KfpError(DeskGraphError):
     """The pipelines API cannot be reached or refuses; what it holds is as it was."""
 
 
-class KfpAway(KfpError):
-    """The API is not there for now; what it was asked for may have been done.
+class KfpPassing(KfpError):
+    """It may pass, and what was asked for may have been done.
 
     Attributes:
-        given_up: Whether it was waited for, in vain.
+        given_up: Whether it was tried again, in vain.
     """
 
     given_up = False
+
+
+class KfpAway(KfpPassing):
+    """The API is not there for now."""
+
+
+class KfpFault(KfpPassing):
+    """The API is there and fails at what it was asked for."""
 
 
 class KfpConflict(KfpError):
@@ -95,7 +105,8 @@ class Access:
         Args:
             host: KFP_ENDPOINT by default; in a pod, Kubeflow's own service.
             namespace: As in `Access`.
-            token_file: By default the one that Kubeflow projects into a pod, where there is one.
+            token_file: By default the one that Kubeflow projects into a pod, where there is one and
+                the host is Kubeflow's own service: nobody else is handed it unasked.
             cookie_file: Holds the cookie; DESKGRAPH_KFP_COOKIE by default.
             environment: What to read; the process's own by default.
 
@@ -106,7 +117,7 @@ class Access:
         host = host or env.get(HOST_VARIABLE, "")
         if not host and "KUBERNETES_SERVICE_HOST" in env:
             host = IN_CLUSTER_HOST
-        host = host if "://" in host else f"http://{host}"
+        host = (host if "://" in host else f"http://{host}").rstrip("/")
         if not _usable(host):
             raise InputError(
                 "no pipelines API is named",
@@ -119,11 +130,11 @@ class Access:
         elif cookie:
             cookie = _one_line(cookie, COOKIE_VARIABLE)
         projected = Path(env.get(TOKEN_VARIABLE) or POD_TOKEN)
-        if token_file is None and not cookie and projected.is_file():
+        if token_file is None and not cookie and host == IN_CLUSTER_HOST and projected.is_file():
             token_file = projected
         if token_file is not None:
             _content(token_file)
-        return cls(host.rstrip("/"), namespace, token_file, cookie)
+        return cls(host, namespace, token_file, cookie)
 
 
 class KfpApi:
@@ -228,16 +239,18 @@ class KfpApi:
         return str(answer.data.decode("utf-8", errors="replace"))
 
     def _patiently(self, attempt: Callable[[], T]) -> T:
-        start, pause = time.monotonic(), FIRST_PAUSE_S
+        start, pause, faults = time.monotonic(), FIRST_PAUSE_S, 0
         while True:
             try:
                 return attempt()
-            except KfpAway as away:
+            except KfpPassing as error:
+                faults += isinstance(error, KfpFault)
                 limit = self._retry_for_s if self._answered else self._connect_for_s
-                if away.given_up or time.monotonic() - start + pause > limit:
-                    away.given_up = True
+                late = time.monotonic() - start + pause > limit
+                if error.given_up or late or faults > FAULT_RETRIES:
+                    error.given_up = True
                     raise
-                logger.warning("%s; again in %.1f s", away.what, pause)
+                logger.warning("%s; again in %.1f s", error.what, pause)
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_S)
 
@@ -269,8 +282,9 @@ class KfpApi:
         return answer
 
     def _refused(self, what: str, error: Any) -> KfpError:
-        said, where = _message(error), self.access.host
-        if error.status in PASSING:
+        own, where = _own_words(error), self.access.host
+        said = own or str(error.reason or "no reason given")
+        if error.status in PASSING or (error.status == 500 and not own):
             return self._away(what, f"HTTP {error.status}: {said}")
         if error.status == 401 or 300 <= error.status < 400:
             return self._logged_out(what, said)
@@ -281,7 +295,8 @@ class KfpApi:
                 fix="let an administrator give this account the role kubeflow-pipelines-edit, "
                 "or name your own --namespace",
             )
-        kind = {404: KfpMissing, 409: KfpConflict}.get(error.status, KfpError)
+        kinds = {404: KfpMissing, 409: KfpConflict, 500: KfpFault}
+        kind = kinds.get(error.status, KfpError)
         return kind(f"cannot {what}: {said}", where=where)
 
     def _logged_out(self, what: str, said: str) -> KfpError:
@@ -331,8 +346,8 @@ def _one_line(text: str, where: str) -> str:
     return text
 
 
-def _message(error: Any) -> str:
-    """What a refusal says: the service's own words, where it tells them apart from its path."""
+def _own_words(error: Any) -> str:
+    """What the service itself says of a refusal, without its path; empty where it says nothing."""
     try:
         told = json.loads(error.body)
         said = told.get("message") or told.get("error_message")
@@ -341,4 +356,4 @@ def _message(error: Any) -> str:
         said, details = "", None
     if details and told.get("code") != INTERNAL:
         said = details[0].get("message") or said
-    return str(said or error.reason or "no reason given")
+    return str(said or "")

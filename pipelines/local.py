@@ -20,6 +20,7 @@ import yaml
 
 from kg_schema.errors import DeskGraphError, InputError
 from pipelines.follow import Follower
+from pipelines.packages import compile_package, executed_tasks
 from pipelines.placement import Profile
 from pipelines.services import environment, local_graph
 from pipelines.workspace import Workspace
@@ -102,7 +103,6 @@ def run_locally(run: LocalRun, workspace: Workspace) -> Iterator[LocalResult]:
         InputError: Something given cannot be used.
         StageFailed: A step failed.
     """
-    from pipelines.packages import compile_package
     from pipelines.supervisor import start_supervisor
 
     started = time.monotonic()
@@ -244,17 +244,11 @@ def planned_steps(package: Path, *, with_graph: bool) -> dict[str, str]:
     """
     content = next(yaml.safe_load_all(package.read_text(encoding="utf-8")))
     left_out = "comp-no-graph" if with_graph else "comp-load-graph"
-    steps = {}
-    dags = [
-        content["root"]["dag"],
-        *(c["dag"] for c in content["components"].values() if "dag" in c),
-    ]
-    for dag in dags:
-        for task in dag["tasks"].values():
-            component = task["componentRef"]["name"]
-            if "executorLabel" in content["components"][component] and component != left_out:
-                steps[component.removeprefix("comp-")] = task["taskInfo"]["name"]
-    return steps
+    return {
+        component.removeprefix("comp-"): task["taskInfo"]["name"]
+        for _, task in executed_tasks(content)
+        if (component := task["componentRef"]["name"]) != left_out
+    }
 
 
 def _publish_report(made: Path, workspace: Workspace) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -146,6 +146,15 @@ def read_package(path: Path) -> Package:
         ) from error
     digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
     return Package(path, pipeline, f"sha-{digest[:12]}", parameters)
+
+
+def executed_tasks(specification: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yields the tasks of a compiled pipeline that run something, with their keys, DAG by DAG."""
+    components = specification.get("components", {})
+    for each in (specification["root"], *components.values()):
+        for key, task in each.get("dag", {}).get("tasks", {}).items():
+            if "executorLabel" in components[task["componentRef"]["name"]]:
+                yield key, task
 
 
 def _entry(name: str) -> tuple[str, str]:

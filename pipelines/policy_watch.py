@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from components.registry import CHAMPION, ModelRegistry, recorded_fingerprint
+from components.registry import recorded_fingerprint
 from kg_schema.connection import GraphSettings
 from kg_schema.errors import InputError
 from kg_schema.policies import read_fingerprint
 from kg_schema.progress import format_duration
 from pipelines.client import UNDER_WAY, PipelinesClient, Version, holds, in_states, moment
-from pipelines.schedule import parameters_of
+from pipelines.registry import find_champion
+from pipelines.schedule import ENABLED, parameters_of
 
 BACK_OFF_S = 3600.0
 """How long after a run for the same policies no other is started, whatever came of it."""
@@ -37,9 +38,8 @@ class Watch:
         tracking_uri: The registry.
         model: The registered model's name; empty where there is one only.
         pipeline: The retraining pipeline's name on the page.
-        schedule: Its recurring run's name, whose version and parameters are taken; without one,
-            the newest version with its defaults.
-        experiment: The experiment's name for such a run.
+        schedule: Its recurring run's name, whose version, parameters and experiment are taken.
+            Disabled, it stops the watch too.
         back_off_s: See `BACK_OFF_S`.
     """
 
@@ -48,7 +48,6 @@ class Watch:
     model: str
     pipeline: str
     schedule: str
-    experiment: str
     back_off_s: float = BACK_OFF_S
 
 
@@ -68,17 +67,21 @@ def check(client: PipelinesClient, watch: Watch, say: Say, settle_s: float = SET
         GraphUnavailable: The graph cannot be reached.
         RegistryError: The registry cannot be reached.
         KfpError: The backend refuses or is away.
-        InputError: No retraining pipeline is uploaded, or the model has to be named.
+        InputError: No retraining is scheduled, there is no registry, or the model has to be named.
     """
     current = read_fingerprint(watch.graph)
-    trained = champion_fingerprint(watch.tracking_uri, watch.model)
-    if trained is None:
+    champion = find_champion(watch.tracking_uri, watch.model)
+    if champion is None:
         say("nothing to compare: there is no champion yet")
+        return ""
+    trained = recorded_fingerprint(champion)
+    if not trained:
+        say("nothing to compare: the champion was trained without a graph")
         return ""
     if trained == current:
         say(f"nothing changed (fingerprint {current})")
         return ""
-    changed = f"policies changed: {trained or 'none recorded'} -> {current}"
+    changed = f"policies changed: {trained} -> {current}"
     owner = client.find_pipeline(watch.pipeline)
     if owner is None:
         raise InputError(
@@ -86,6 +89,10 @@ def check(client: PipelinesClient, watch: Watch, say: Say, settle_s: float = SET
             where=watch.pipeline,
             fix="upload and schedule it with `deskgraph schedule`",
         )
+    recurring = _recurring(client, watch, owner, changed)
+    if recurring.status != ENABLED:
+        say(f"{changed}; left alone: {watch.schedule} is {recurring.status.lower()}")
+        return ""
     if under_way := client.runs_of(owner, in_states(UNDER_WAY)):
         say(f"{changed}; a run is under way: {_told(under_way[0])}")
         return ""
@@ -93,7 +100,7 @@ def check(client: PipelinesClient, watch: Watch, say: Say, settle_s: float = SET
     if reason := _too_soon(client, owner, prefix, current, watch.back_off_s):
         say(f"{changed}; {reason}")
         return ""
-    run = _start(client, watch, owner, prefix + current, changed)
+    run = _start(client, recurring, owner, prefix + current, changed)
     time.sleep(settle_s)
     if first := _earlier(client.runs_of(owner, in_states(UNDER_WAY)), run):
         client.end_run(run.run_id)
@@ -103,40 +110,36 @@ def check(client: PipelinesClient, watch: Watch, say: Say, settle_s: float = SET
     return str(run.run_id)
 
 
-def champion_fingerprint(tracking_uri: str, model: str = "") -> str | None:
-    """Returns the fingerprint recorded on the champion; None where there is no champion.
-
-    Raises:
-        InputError: Several models are registered, and none is named.
-    """
-    registry = ModelRegistry(tracking_uri)
-    names = [model] if model else registry.names()
-    if len(names) > 1:
+def _recurring(client: PipelinesClient, watch: Watch, owner: str, changed: str) -> Any:
+    """The recurring run that says what to train on: of several an enabled one, the oldest."""
+    found = [
+        each
+        for each in client.recurring_runs(watch.schedule)
+        if (at := each.pipeline_version_reference) and at.pipeline_id == owner
+    ]
+    if not found:
         raise InputError(
-            "several models are registered",
-            where=tracking_uri,
-            fix=f"give --model-name, one of {', '.join(names)}",
+            f"{changed}, and nothing is scheduled that says what to train on",
+            where=watch.schedule,
+            fix="schedule it with `deskgraph schedule`",
         )
-    champion = registry.with_alias(names[0], CHAMPION) if names else None
-    return None if champion is None else recorded_fingerprint(champion)
+    return next((each for each in found if each.status == ENABLED), found[0])
 
 
-def _start(client: PipelinesClient, watch: Watch, owner: str, name: str, why: str) -> Any:
-    for recurring in client.recurring_runs(watch.schedule):
-        at = recurring.pipeline_version_reference
-        if at and at.pipeline_id == owner and at.pipeline_version_id:
-            found = client.read_version(at).display_name
-            version = Version(owner, at.pipeline_version_id, found)
-            parameters, experiment = parameters_of(recurring), recurring.experiment_id
-            return client.start_run(name, version, parameters, experiment, why)
-    newest = client.newest_version(owner)
-    if newest is None:
+def _start(client: PipelinesClient, recurring: Any, owner: str, name: str, why: str) -> Any:
+    at = recurring.pipeline_version_reference
+    if at.pipeline_version_id:
+        version = Version(owner, at.pipeline_version_id, client.read_version(at).display_name)
+    elif (newest := client.newest_version(owner)) is not None:
+        version = newest
+    else:
         raise InputError(
             "the retraining pipeline has no version",
-            where=watch.pipeline,
+            where=recurring.display_name,
             fix="upload one with `deskgraph schedule`",
         )
-    return client.start_run(name, newest, {}, client.experiment(watch.experiment), why)
+    parameters, experiment = parameters_of(recurring), recurring.experiment_id
+    return client.start_run(name, version, parameters, experiment, why)
 
 
 def _too_soon(

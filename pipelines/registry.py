@@ -46,10 +46,7 @@ def find_version(tracking_uri: str, name: str = "", version: str = CHAMPION) -> 
     Raises:
         InputError: No such version, or no name where there are several models.
     """
-    rows = list_versions(tracking_uri, name)
-    names = sorted({row.name for row in rows})
-    if len(names) > 1:
-        raise InputError("several models are registered", fix=f"name one of {', '.join(names)}")
+    rows = list_versions(tracking_uri, _only_model(tracking_uri, name))
     for row in rows:
         if version == row.version or version in row.aliases:
             return row
@@ -57,6 +54,20 @@ def find_version(tracking_uri: str, name: str = "", version: str = CHAMPION) -> 
     raise InputError(
         "no such version", where=version, fix=f"there are {len(rows)} versions and {there}"
     )
+
+
+def find_champion(tracking_uri: str, name: str = "") -> RegisteredVersion | None:
+    """Returns the champion; None where no version was promoted yet.
+
+    Args:
+        tracking_uri: As in `list_versions`.
+        name: As in `find_version`.
+
+    Raises:
+        InputError: There is no registry yet, or no name where there are several models.
+    """
+    model = _only_model(tracking_uri, name)
+    return _open(tracking_uri).with_alias(model, CHAMPION) if model else None
 
 
 def rollback(tracking_uri: str, name: str = "", version: str = PREVIOUS) -> RegisteredVersion:
@@ -99,6 +110,18 @@ def rollback_served(
         DeployRequest(row.name, row.version, target, tracking_uri, graph_uri=None, at_once=at_once)
     )
     return find_version(tracking_uri, row.name, row.version)
+
+
+def _only_model(tracking_uri: str, name: str) -> str:
+    """The model's name where none is given; empty where the registry holds none."""
+    names = [name] if name else _open(tracking_uri).names()
+    if len(names) > 1:
+        raise InputError(
+            "several models are registered",
+            where=tracking_uri,
+            fix=f"name one of {', '.join(names)}",
+        )
+    return names[0] if names else ""
 
 
 def _open(tracking_uri: str) -> ModelRegistry:

@@ -14,6 +14,7 @@ from typing import Any, TextIO
 from components.stage import ERROR_MARK
 from kg_schema.progress import format_duration
 from pipelines.client import SUCCEEDED, UNDER_WAY, PipelinesClient, moment
+from pipelines.packages import executed_tasks
 
 POLL_S = 3.0
 CACHED_WITHIN_S = 1.0
@@ -159,15 +160,11 @@ class RunFollower:
 def planned_steps(source: Any) -> list[Step]:
     """Returns the steps of a version, or of a run that brought its own package, DAG by DAG."""
     spec = source.pipeline_spec.get("pipeline_spec", source.pipeline_spec)
-    components = spec.get("components", {})
-    dags = [spec["root"], *components.values()]
     return [
         Step(
             key, task["taskInfo"]["name"], int(task.get("retryPolicy", {}).get("maxRetryCount", 0))
         )
-        for dag in dags
-        for key, task in dag.get("dag", {}).get("tasks", {}).items()
-        if "executorLabel" in components[task["componentRef"]["name"]]
+        for key, task in executed_tasks(spec)
     ]
 
 

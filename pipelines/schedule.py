@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from kg_schema.errors import DeskGraphError
+from kg_schema.errors import DeskGraphError, InputError
 from pipelines.client import PipelinesClient, Version
-from pipelines.cron import ZONE, ZONE_NOTE, Cron, parse_cron
+from pipelines.cron import EXAMPLE, ZONE, ZONE_NOTE, Cron, parse_cron
+from pipelines.kfp_api import KfpMissing
 
 ENABLED = "ENABLED"
 
@@ -94,10 +95,7 @@ def show(client: PipelinesClient, name: str, say: Say) -> None:
         say(f"{name}: not scheduled")
     for each in found:
         say(f"{name}: {each.status.lower()}, {each.recurring_run_id}")
-        reference = each.pipeline_version_reference
-        version = client.read_version(reference).display_name if reference else "an inlined package"
-        cron = _cron(each)
-        say(f"  runs {version} at {describe(parse_cron(cron)) if cron else 'other times'}")
+        say(f"  runs {_version_of(client, each)} at {_times(_cron(each))}")
         for parameter, value in sorted(parameters_of(each).items()):
             say(f"  {parameter} = {value}")
 
@@ -126,6 +124,28 @@ def _same(recurring: Any, wanted: Schedule) -> bool:
         and bool(recurring.no_catchup)
         and int(recurring.max_concurrency) == 1
     )
+
+
+def _version_of(client: PipelinesClient, recurring: Any) -> str:
+    reference = recurring.pipeline_version_reference
+    if reference is None:
+        return "an inlined package"
+    if not reference.pipeline_version_id:
+        return "the newest version"
+    try:
+        return str(client.read_version(reference).display_name)
+    except KfpMissing:
+        return f"a version that is gone ({reference.pipeline_version_id})"
+
+
+def _times(cron: str) -> str:
+    """When it comes; whoever made it elsewhere may have given what `parse_cron` refuses."""
+    if not cron:
+        return "other times"
+    try:
+        return describe(parse_cron(cron))
+    except InputError as error:
+        return f'"{cron}" ({error.what}; {EXAMPLE})'
 
 
 def _cron(recurring: Any) -> str:

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 from kg_schema.progress import format_duration
 from pipelines.client import SUCCEEDED, PipelinesClient
-from pipelines.kfp_api import KfpError
+from pipelines.kfp_api import KfpError, KfpMissing
 from pipelines.packages import Package, compile_package, read_package
 from pipelines.parameters import parse_parameters
 from pipelines.placement import Profile
@@ -115,6 +115,8 @@ def follow(
             say(f"  {again} --follow {run_id}    to follow it")
             say(f"  {again} --end {run_id}       to end it")
         return INTERRUPTED
+    except KfpMissing:
+        raise
     except KfpError as error:
         fix = f"{error.fix}; the run goes on, see `{again} --follow {run_id}`".removeprefix("; ")
         raise KfpError(error.what, where=error.where, fix=fix) from error

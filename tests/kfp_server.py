@@ -84,15 +84,18 @@ class Refused(Exception):
     Args:
         status: Of HTTP.
         message: What the service says.
-        by: Who says it: the service behind the gateway, the `gateway`, or the `upload` server.
+        by: Who says it: the service behind the gateway, the `gateway`, or the `upload` server;
+            empty for somebody on the way, who says it in plain text.
     """
 
     def __init__(self, status: int, message: str, by: str = "service") -> None:
         super().__init__(message)
         self.status, self.message, self.by = status, message, by
 
-    def body(self) -> Object:
-        """The answer's JSON."""
+    def body(self) -> Object | str:
+        """The answer, JSON mostly."""
+        if not self.by:
+            return self.message
         if self.by == "upload":
             return {"error_message": f"Failed to create: {self.message}", "error_details": "…"}
         code = CODES.get(self.status, 13)
@@ -231,9 +234,6 @@ class KfpServer:
             answer["next_page_token"] = token
         return answer
 
-    def _healthz(self, query: dict[str, str]) -> Object:
-        return {"multi_user": False, "tag_name": "2.14.3"}
-
     def _list_experiments(self, query: dict[str, str]) -> Object:
         return self._list("experiments", "experiment_id", query, self.all("experiments"))
 
@@ -328,10 +328,6 @@ class KfpServer:
 
     def _enable(self, body: Object, recurring: str) -> Object:
         self._get("recurring_runs", recurring).update(mode="ENABLE", status="ENABLED")
-        return {}
-
-    def _disable(self, body: Object, recurring: str) -> Object:
-        self._get("recurring_runs", recurring).update(mode="DISABLE", status="DISABLED")
         return {}
 
     def _delete_recurring(self, body: Object, recurring: str) -> Object:
@@ -447,7 +443,6 @@ def _uploaded(headers: Any, body: bytes) -> bytes:
 
 
 _ROUTES: list[tuple[str, str, Callable[..., Any]]] = [
-    ("GET", f"{ROOT}/healthz", KfpServer._healthz),
     ("GET", f"{ROOT}/experiments", KfpServer._list_experiments),
     ("POST", f"{ROOT}/experiments", KfpServer._create_experiment),
     ("GET", f"{ROOT}/pipelines", KfpServer._list_pipelines),
@@ -466,7 +461,6 @@ _ROUTES: list[tuple[str, str, Callable[..., Any]]] = [
     ("GET", f"{ROOT}/recurringruns", KfpServer._list_recurring),
     ("POST", f"{ROOT}/recurringruns", KfpServer._create_recurring),
     ("POST", rf"{ROOT}/recurringruns/(?P<recurring>[^/:]+):enable", KfpServer._enable),
-    ("POST", rf"{ROOT}/recurringruns/(?P<recurring>[^/:]+):disable", KfpServer._disable),
     ("GET", rf"{ROOT}/recurringruns/(?P<recurring>[^/:]+)", KfpServer._get_recurring),
     ("DELETE", rf"{ROOT}/recurringruns/(?P<recurring>[^/:]+)", KfpServer._delete_recurring),
     ("GET", r"/apis/v1alpha1/runs/(?P<run>[^/]+)/nodes/(?P<pod>[^/]+)/log", KfpServer._log),
@@ -485,6 +479,7 @@ def running_kfp_server() -> Iterator[KfpServer]:
         def _handle(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
             kind = "application/json"
+            answer: Any
             try:
                 status, answer = server.answer(self.command, self.path, self.headers, body)
             except Refused as refusal:

@@ -280,7 +280,10 @@ def test_the_policy_watch_is_a_command_and_ends_before_the_next() -> None:
     assert job["jobTemplate"]["spec"]["activeDeadlineSeconds"] < 60
     (container,) = job["jobTemplate"]["spec"]["template"]["spec"]["containers"]
     assert container["command"] == ["python", "-m", "pipelines.cli"]
-    assert build_parser().parse_args(container["args"]).handler == "watch"
+    parsed = build_parser().parse_args(container["args"])
+    assert parsed.handler == "watch"
+    (mount,) = (each for each in container["volumeMounts"] if each["name"] == "pipelines-token")
+    assert parsed.token_file == Path(mount["mountPath"]) / "token"
 
 
 def test_a_training_jobs_runtime_has_the_node_that_the_job_fills_in() -> None:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ from kg_schema.errors import InputError
 from pipelines.client import UNDER_WAY, PipelinesClient, Version, equals, in_states
 from pipelines.kfp_api import (
     COOKIE_VARIABLE,
+    FAULT_RETRIES,
     IN_CLUSTER_HOST,
     Access,
     KfpAway,
     KfpError,
+    KfpFault,
     KfpMissing,
 )
 from pipelines.packages import read_package
@@ -97,6 +100,33 @@ def test_a_server_that_starts_again_is_waited_for(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("by", "error"), [("service", KfpFault), ("upload", KfpFault), ("", KfpAway)]
+)
+def test_a_fault_is_the_services_own_only_in_its_own_words(
+    by: str, error: type[KfpError], kfp_server: KfpServer
+) -> None:
+    def fail(method: str, path: str) -> None:
+        raise Refused(500, "Broken pipe", by=by)
+
+    kfp_server.before = fail
+    with pytest.raises(error):
+        PipelinesClient(kfp_server.access(), retry_for_s=1).run("1")
+
+
+def test_a_fault_that_passes_is_no_refusal(
+    client: PipelinesClient, version: Version, kfp_server: KfpServer
+) -> None:
+    faults = iter(range(FAULT_RETRIES))
+
+    def fail(method: str, path: str) -> None:
+        if next(faults, None) is not None:
+            raise Refused(500, "driver: bad connection")
+
+    kfp_server.before = fail
+    assert started(client, version).state == "PENDING"
+
+
 def test_a_host_that_never_answered_is_given_up_soon() -> None:
     start = time.monotonic()
     with pytest.raises(KfpAway, match="see that the address is right"):
@@ -115,6 +145,11 @@ def test_what_the_backend_refuses_is_one_line(
         client.start_run("x", version, {"rows": "1"}, client.experiment("desk"), "a test")
     with pytest.raises(KfpError, match="cron is not a supported format"):
         client.create_recurring_run("x", version, {}, client.experiment("desk"), "0 0 99 * * *")
+    gone = replace(version, version_id="gone")
+    kfp_server.requests.clear()
+    with pytest.raises(KfpFault, match=r"cannot start run x: .*error fetching manifest$"):
+        client.start_run("x", gone, {}, client.experiment("desk"), "a test")
+    assert kfp_server.requests.count(("POST", f"{ROOT}/runs")) == 1 + FAULT_RETRIES
     kfp_server.before = lambda method, path: _refuse(403)
     with pytest.raises(KfpError, match=r"no right to read run 1.*--namespace"):
         client.run("1")
@@ -208,7 +243,9 @@ def test_a_run_that_has_ended_stays_as_it_is(
     assert client.run(run.run_id).state == "SUCCEEDED"
 
 
-def test_the_way_in_comes_from_options_then_the_environment_then_the_pod(tmp_path: Path) -> None:
+def test_the_way_in_comes_from_options_then_the_environment_then_the_pod(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     token, cookie = tmp_path / "token", tmp_path / "cookie"
     token.write_text("t", encoding="utf-8")
     cookie.write_text("a=b\n", encoding="utf-8")
@@ -219,6 +256,11 @@ def test_the_way_in_comes_from_options_then_the_environment_then_the_pod(tmp_pat
     )
     pod = {"KUBERNETES_SERVICE_HOST": "1", "KF_PIPELINES_SA_TOKEN_PATH": str(token)}
     assert Access.find(environment=pod) == Access(IN_CLUSTER_HOST, token_file=token)
+    assert Access.find(f"{IN_CLUSTER_HOST}/", environment=pod).token_file == token
+    assert Access.find("https://elsewhere", environment=pod).token_file is None
+    assert Access.find("https://elsewhere", token_file=token, environment=pod).token_file == token
+    monkeypatch.setattr("pipelines.kfp_api.POD_TOKEN", token)
+    assert Access.find("https://elsewhere", environment={}).token_file is None
     assert "a=b" not in repr(Access("http://h", cookie="a=b"))
     for host in ("", "http://", "http://h:port", "http://[::1"):
         with pytest.raises(InputError, match="no pipelines API is named"):

@@ -15,7 +15,7 @@ import pytest
 
 from kg_schema.errors import DeskGraphError, InputError
 from pipelines import images
-from pipelines.cli import main
+from pipelines.cli import build_parser, main
 from pipelines.containers import Engine, find_engine
 from pipelines.images import (
     KINDS,
@@ -341,8 +341,20 @@ def test_what_is_given_comes_before_what_is_found(empty: Path) -> None:
     second = f"reg.example/deskgraph/train@{DIGEST.replace('1', '2')}"
     assert profile_with_image("cluster").image == f"reg.example/deskgraph/train@{DIGEST}"
     assert profile_with_image("cluster", record=release).image == second
-    assert profile_with_image(str(own), record=release).image == "mine:1"
-    assert profile_with_image(str(own), image="given:1", record=release).image == "given:1"
+    assert profile_with_image(str(own)).image == "mine:1"
+    assert profile_with_image(str(own), record=release).image == second
+    assert profile_with_image(str(own), image="given:1").image == "given:1"
+
+
+@pytest.mark.parametrize("command", ["compile --out p.yaml", "submit", "schedule --show"])
+def test_an_image_and_a_record_of_images_are_not_given_together(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--image", "given:1", "--images", "release.json"]
+    with pytest.raises(SystemExit) as caught:
+        build_parser().parse_args([*command.split(), *given])
+    assert caught.value.code == 2
+    assert "--images: not allowed with argument --image" in capsys.readouterr().err
 
 
 def test_a_given_record_must_name_the_image(empty: Path) -> None:

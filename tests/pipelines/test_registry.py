@@ -4,7 +4,13 @@ import pytest
 
 from components.register.registration import register_model
 from kg_schema.errors import InputError
-from pipelines.registry import find_version, list_versions, rollback, show_version
+from pipelines.registry import (
+    find_champion,
+    find_version,
+    list_versions,
+    rollback,
+    show_version,
+)
 from tests.serving.tiny_models import intent_model
 
 
@@ -39,6 +45,13 @@ def test_one_is_shown_by_number_or_alias(uri):
         find_version(uri, "zoo")
 
 
+def test_the_champion_is_found_by_the_same_rule_or_there_is_none_yet(uri):
+    assert find_champion(uri, "shop") == find_version(uri, "shop")
+    assert find_champion(uri, "zoo") is None
+    with pytest.raises(InputError, match="several models are registered; name one of bank, shop"):
+        find_champion(uri)
+
+
 def test_a_rollback_swaps_champion_and_previous_and_twice_is_back(uri):
     champion, previous = find_version(uri, "shop"), find_version(uri, "shop", "previous")
     assert rollback(uri, "shop").version == previous.version
@@ -50,6 +63,7 @@ def test_a_rollback_swaps_champion_and_previous_and_twice_is_back(uri):
 
 
 def test_where_there_is_no_registry_it_says_so_and_makes_none(tmp_path):
-    with pytest.raises(InputError, match="no registry"):
-        list_versions(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    for look in (list_versions, find_version, find_champion):
+        with pytest.raises(InputError, match="no registry"):
+            look(f"sqlite:///{tmp_path / 'none' / 'mlflow.db'}")
     assert list(tmp_path.iterdir()) == []

@@ -17,6 +17,7 @@ from pipelines.cron import parse_cron
 from pipelines.kfp_api import KfpError
 from pipelines.packages import read_package
 from pipelines.schedule import Schedule, describe, reconcile, remove, show
+from pipelines.submission import EXPERIMENT
 from tests.kfp_server import KfpServer, Refused
 from tests.pipelines.tiny_pipeline import NAME, compile_tiny
 
@@ -166,6 +167,44 @@ def test_it_is_shown_with_its_zone(client: PipelinesClient, wanted: Schedule) ->
     assert '"0 0 3 * * *", next 2026-03-05 03:00:00 UTC (' in describe(DAILY, at)
 
 
+@pytest.mark.parametrize(
+    ("cron", "told"),
+    [
+        ("0 3 * * *", "has five fields, with no seconds; give six"),
+        ("@daily", "has 1 fields; give six"),
+        ("0 0 3 31 2 *", "never comes: no such day; give six"),
+    ],
+)
+def test_a_cron_made_elsewhere_is_shown_with_what_is_wrong(
+    cron: str, told: str, client: PipelinesClient, wanted: Schedule, kfp_server: KfpServer
+) -> None:
+    made = reconcile(client, wanted, print)
+    kfp_server.objects["recurring_runs"][made]["trigger"] = {"cron_schedule": {"cron": cron}}
+    said: list[str] = []
+    show(client, NAME, said.append)
+    assert said[1].startswith(f'  runs {wanted.version.name} at "{cron}" ({told}')
+    assert said[2] == "  rows = 4"
+
+
+@pytest.mark.parametrize(
+    ("version", "told"),
+    [({}, "the newest version"), ({"pipeline_version_id": "7"}, "a version that is gone (7)")],
+)
+def test_a_version_that_is_not_named_or_gone_is_shown(
+    version: dict[str, str],
+    told: str,
+    client: PipelinesClient,
+    wanted: Schedule,
+    kfp_server: KfpServer,
+) -> None:
+    made = reconcile(client, wanted, print)
+    reference = {"pipeline_id": wanted.version.pipeline_id, **version}
+    kfp_server.objects["recurring_runs"][made]["pipeline_version_reference"] = reference
+    said: list[str] = []
+    show(client, NAME, said.append)
+    assert said[1].startswith(f'  runs {told} at "0 0 3 * * *", next 20')
+
+
 def test_the_command(
     kfp_server: KfpServer,
     monkeypatch: pytest.MonkeyPatch,
@@ -182,6 +221,7 @@ def test_the_command(
     told = capsys.readouterr().out
     assert "deskgraph-training: created" in told
     assert "deskgraph-training: nothing to do" in told
+    assert [each["display_name"] for each in kfp_server.all("experiments")] == [EXPERIMENT]
     assert cli.main([*command, "--show"]) == 0
     assert "  rows = 2" in capsys.readouterr().out
     assert cli.main([*command, "--cron", "0 3 * * *"]) == 2

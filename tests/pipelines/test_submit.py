@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import re
+import shlex
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +20,7 @@ from pipelines.client import PipelinesClient
 from pipelines.kfp_api import KfpError
 from pipelines.packages import read_package
 from pipelines.run_follower import RunFollower, last_words, planned_steps
-from pipelines.submission import follow, submit
+from pipelines.submission import EXPERIMENT, follow, submit
 from tests.kfp_server import KfpServer
 from tests.pipelines.tiny_pipeline import NAME
 
@@ -319,12 +321,48 @@ def test_the_command(
     command = ["submit", "--host", kfp_server.url, "--ui", "http://page/", "--no-follow"]
     assert cli.main([*command, "--param", "rows=5"]) == 0
     (run,) = kfp_server.all("runs")
+    assert [each["display_name"] for each in kfp_server.all("experiments")] == [EXPERIMENT]
     assert f"http://page/#/runs/details/{run['run_id']}" in capsys.readouterr().out
     assert cli.main([*command, "--param", "rows=five"]) == 2
     assert "--param rows: is 'five'" in capsys.readouterr().err
     kfp_server.play(run["run_id"], "SUCCEEDED")
     assert cli.main([*command[:3], "--follow", run["run_id"]]) == 0
     assert cli.main([*command[:3], "--end", run["run_id"]]) == 0
+    capsys.readouterr()
     assert cli.main([*command[:3], "--follow", "none"]) == 1
-    assert "runs/details" not in capsys.readouterr().err
-    assert "kfp_server_api" in sys.modules
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert re.fullmatch(r"deskgraph: http://\S+: cannot read run none: .*not found\n", told.err)
+
+
+def test_to_follow_a_run_nothing_that_compiles_is_loaded(
+    client: PipelinesClient, kfp_server: KfpServer, run_id: str
+) -> None:
+    kfp_server.play(run_id, "SUCCEEDED")
+    command = ["submit", "--host", kfp_server.url, "--follow", run_id]
+    code = (
+        "import sys\n"
+        "from pipelines import cli\n"
+        f"assert cli.main({command!r}) == 0\n"
+        "heavy = {'kfp', 'kfp_server_api', 'mlflow', 'torch'} & sys.modules.keys()\n"
+        "assert heavy == {'kfp_server_api'}, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_the_hint_after_an_interrupt_logs_in_the_same_way(
+    kfp_server: KfpServer,
+    run_id: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    def interrupt(follower: RunFollower) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RunFollower, "follow", interrupt)
+    cookie = tmp_path / "my cookie"
+    cookie.write_text("session=1", encoding="utf-8")
+    command = ["submit", "--host", kfp_server.url, "--cookie-file", str(cookie)]
+    assert cli.main([*command, "--follow", run_id]) == 130
+    assert f"deskgraph {shlex.join(command)} --end {run_id}" in capsys.readouterr().out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from kg_schema.writer import GraphWriter
 from pipelines import cli, packages
 from pipelines.client import PipelinesClient, Version
 from pipelines.cron import parse_cron
-from pipelines.policy_watch import Watch, champion_fingerprint, check
+from pipelines.policy_watch import Watch, check
 from pipelines.schedule import Schedule, reconcile
 from tests.kfp_server import KfpServer
 from tests.pipelines.tiny_pipeline import NAME
@@ -76,7 +77,16 @@ def watch(tracking_uri: str, monkeypatch: pytest.MonkeyPatch) -> Watch:
 
     monkeypatch.setattr("pipelines.policy_watch.read_fingerprint", read)
     graph = GraphSettings("bolt://127.0.0.1:1")
-    return Watch(graph, tracking_uri, MODEL, NAME, schedule=NAME, experiment="desk")
+    return Watch(graph, tracking_uri, MODEL, NAME, schedule=NAME)
+
+
+@pytest.fixture
+def scheduled(client: PipelinesClient, version: Version) -> str:
+    """The recurring run that says what to train on."""
+    cron = parse_cron("0 0 3 * * *")
+    experiment = client.experiment("scheduled")
+    wanted = Schedule(NAME, version, {"rows": 9}, experiment, cron)
+    return reconcile(client, wanted, lambda line: None)
 
 
 def checked(client: PipelinesClient, watch: Watch, settle_s: float = 0.0) -> str:
@@ -87,7 +97,7 @@ def checked(client: PipelinesClient, watch: Watch, settle_s: float = 0.0) -> str
 
 
 def test_changed_policies_start_one_run_and_no_other_beside_it(
-    client: PipelinesClient, watch: Watch, version: Version, kfp_server: KfpServer
+    client: PipelinesClient, watch: Watch, scheduled: str, kfp_server: KfpServer
 ) -> None:
     assert checked(client, watch).startswith(
         f"policies changed: {OLD} -> {NEW}; started run {NAME}"
@@ -104,7 +114,7 @@ def test_changed_policies_start_one_run_and_no_other_beside_it(
 def test_any_run_of_the_pipeline_counts_and_those_of_others_do_not(
     client: PipelinesClient,
     watch: Watch,
-    version: Version,
+    scheduled: str,
     kfp_server: KfpServer,
     tiny_package: Path,
 ) -> None:
@@ -120,7 +130,7 @@ def test_any_run_of_the_pipeline_counts_and_those_of_others_do_not(
 
 @pytest.mark.parametrize("state", ["SUCCEEDED", "FAILED", "CANCELED"])
 def test_after_a_run_for_the_same_policies_it_waits(
-    state: str, client: PipelinesClient, watch: Watch, version: Version, kfp_server: KfpServer
+    state: str, client: PipelinesClient, watch: Watch, scheduled: str, kfp_server: KfpServer
 ) -> None:
     checked(client, watch)
     kfp_server.clock = lambda: time.time() - 3000
@@ -136,7 +146,7 @@ def test_after_a_run_for_the_same_policies_it_waits(
 def test_policies_that_changed_and_changed_back_are_changed(
     client: PipelinesClient,
     watch: Watch,
-    version: Version,
+    scheduled: str,
     kfp_server: KfpServer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -158,34 +168,69 @@ def test_what_the_schedule_runs_is_what_is_run(
     client: PipelinesClient,
     watch: Watch,
     version: Version,
+    scheduled: str,
     kfp_server: KfpServer,
     tiny_package: Path,
 ) -> None:
-    cron = parse_cron("0 0 3 * * *")
-    experiment = client.experiment("scheduled")
-    reconcile(client, Schedule(NAME, version, {"rows": 9}, experiment, cron), lambda line: None)
     client.upload(tiny_package, NAME, "sha-newer")
     checked(client, watch)
     (run,) = kfp_server.all("runs")
     assert run["pipeline_version_reference"]["pipeline_version_id"] == version.version_id
     assert run["runtime_config"]["parameters"] == {"rows": 9}
-    assert run["experiment_id"] == experiment
+    assert run["experiment_id"] == client.experiment("scheduled")
 
 
-def test_without_a_schedule_it_is_the_newest_version(
-    client: PipelinesClient, watch: Watch, kfp_server: KfpServer, tiny_package: Path
+def test_a_schedule_of_the_newest_version_keeps_its_parameters(
+    client: PipelinesClient,
+    watch: Watch,
+    version: Version,
+    scheduled: str,
+    kfp_server: KfpServer,
+    tiny_package: Path,
 ) -> None:
-    kfp_server.clock = lambda: time.time() - 60
-    client.upload(tiny_package, NAME, "sha-older")
-    kfp_server.clock = time.time
+    latest = {"pipeline_id": version.pipeline_id}
+    kfp_server.objects["recurring_runs"][scheduled]["pipeline_version_reference"] = latest
+    kfp_server.clock = lambda: time.time() + 60
     newest = client.upload(tiny_package, NAME, "sha-newer")
     checked(client, watch)
     (run,) = kfp_server.all("runs")
     assert run["pipeline_version_reference"]["pipeline_version_id"] == newest.version_id
+    assert run["runtime_config"]["parameters"] == {"rows": 9}
+
+
+def test_a_schedule_that_is_disabled_stops_the_watch_too(
+    client: PipelinesClient, watch: Watch, scheduled: str, kfp_server: KfpServer
+) -> None:
+    off = {"mode": "DISABLE", "status": "DISABLED"}
+    kfp_server.objects["recurring_runs"][scheduled].update(off)
+    line = checked(client, watch)
+    assert line == f"policies changed: {OLD} -> {NEW}; left alone: {NAME} is disabled"
+    client.enable_recurring_run(scheduled)
+    assert "; started run" in checked(client, watch)
+
+
+def test_without_a_schedule_of_this_pipeline_nothing_is_started(
+    client: PipelinesClient,
+    watch: Watch,
+    version: Version,
+    scheduled: str,
+    kfp_server: KfpServer,
+    tiny_package: Path,
+) -> None:
+    other = client.upload(tiny_package, "deskgraph-other", "sha-1")
+    reference = kfp_server.objects["recurring_runs"][scheduled]["pipeline_version_reference"]
+    reference["pipeline_id"] = other.pipeline_id
+    refused = "nothing is scheduled that says what to train on; .*`deskgraph schedule`"
+    with pytest.raises(InputError, match=refused):
+        checked(client, watch)
+    client.delete_recurring_run(scheduled)
+    with pytest.raises(InputError, match=refused):
+        checked(client, watch)
+    assert kfp_server.all("runs") == []
 
 
 def test_two_that_look_at_once_leave_one_run(
-    client: PipelinesClient, watch: Watch, version: Version, kfp_server: KfpServer
+    client: PipelinesClient, watch: Watch, scheduled: str, kfp_server: KfpServer
 ) -> None:
     both_looked = threading.Barrier(2, timeout=10)
 
@@ -203,31 +248,41 @@ def test_two_that_look_at_once_leave_one_run(
 
 
 def test_nothing_is_done_where_nothing_changed_or_nothing_is_there(
-    client: PipelinesClient, watch: Watch, version: Version, kfp_server: KfpServer
+    client: PipelinesClient, watch: Watch, scheduled: str, kfp_server: KfpServer
 ) -> None:
     crown(watch.tracking_uri, graph=OLD, graph_stamp=NEW)
     assert checked(client, watch) == f"nothing changed (fingerprint {NEW})"
     crown(watch.tracking_uri, graph=NEW)
     assert checked(client, watch) == f"nothing changed (fingerprint {NEW})"
-    fresh = Watch(watch.graph, watch.tracking_uri, "unknown", NAME, NAME, "desk")
+    fresh = Watch(watch.graph, watch.tracking_uri, "unknown", NAME, NAME)
     assert checked(client, fresh) == "nothing to compare: there is no champion yet"
     assert kfp_server.all("runs") == []
 
 
-def test_a_champion_without_a_record_is_retrained(
-    client: PipelinesClient, watch: Watch, version: Version
+def test_a_champion_that_had_no_graph_is_left_alone(
+    client: PipelinesClient, watch: Watch, scheduled: str, kfp_server: KfpServer
 ) -> None:
     crown(watch.tracking_uri)
-    assert f"none recorded -> {NEW}; started run" in checked(client, watch)
+    line = checked(client, watch)
+    assert line == "nothing to compare: the champion was trained without a graph"
+    assert kfp_server.all("runs") == []
 
 
 def test_what_is_missing_is_said(client: PipelinesClient, watch: Watch) -> None:
     with pytest.raises(InputError, match="no retraining pipeline is there; upload and schedule"):
         checked(client, watch)
     crown(watch.tracking_uri, "another")
-    assert champion_fingerprint(watch.tracking_uri, MODEL) == OLD
-    with pytest.raises(InputError, match=f"--model-name, one of another, {MODEL}"):
-        champion_fingerprint(watch.tracking_uri)
+    with pytest.raises(InputError, match=f"name one of another, {MODEL}"):
+        checked(client, replace(watch, model=""))
+
+
+def test_a_registry_that_is_not_there_is_an_error_and_not_made(
+    client: PipelinesClient, watch: Watch, tmp_path: Path
+) -> None:
+    missing = tmp_path / "mistyped" / "mlflow.db"
+    with pytest.raises(InputError, match="no registry there yet"):
+        checked(client, replace(watch, tracking_uri=f"sqlite:///{missing}"))
+    assert not missing.parent.exists()
 
 
 @pytest.mark.parametrize(
@@ -242,7 +297,7 @@ def test_a_later_stamp_counts(tags: dict[str, str], recorded: str) -> None:
 def test_the_command_on_a_real_graph(
     kfp_server: KfpServer,
     client: PipelinesClient,
-    version: Version,
+    scheduled: str,
     graph_server: RunningServer,
     tracking_uri: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -281,7 +336,7 @@ def test_the_command_on_a_real_graph(
 def test_a_graph_that_is_away_is_an_error_not_a_change(
     client: PipelinesClient, tracking_uri: str, kfp_server: KfpServer
 ) -> None:
-    gone = Watch(GraphSettings("bolt://127.0.0.1:1"), tracking_uri, MODEL, NAME, NAME, "desk")
+    gone = Watch(GraphSettings("bolt://127.0.0.1:1"), tracking_uri, MODEL, NAME, NAME)
     with pytest.raises(GraphUnavailable):
         check(client, gone, print)
     assert kfp_server.requests == []
