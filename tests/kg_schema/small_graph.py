@@ -63,7 +63,8 @@ EDGES = [
 def graph_digest(writer: GraphWriter, *, with_times: bool = False) -> str:
     """A digest of all nodes and relationships; of when they were loaded only if asked."""
     nodes = writer.read(
-        "MATCH (n) WHERE NOT n:SchemaMigration RETURN labels(n) AS at, properties(n) AS props",
+        "MATCH (n) WHERE NOT n:SchemaMigration AND NOT n:WriteLock "
+        "RETURN labels(n) AS at, properties(n) AS props",
         what="digest",
     )
     edges = writer.read(
