@@ -17,6 +17,10 @@ from kg_schema.errors import InputError
 if TYPE_CHECKING:
     from kfp import dsl
 
+RETRY_FACTOR = 2.0
+LONGEST_RETRY = 10
+"""Times `retry_after_s` that a further attempt waits at most."""
+
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -41,6 +45,8 @@ class Resources(_Strict):
         gpus: Whole accelerators of `gpu_type`.
         gpu_type: The accelerator's resource name.
         retries: Further attempts after a failure.
+        retry_after_s: Seconds before the first of them, twice as many before each later one: what
+            was away for a moment, an object store or an API server, shall be back.
         timeout_s: Seconds after which the pod is ended; 0 for none.
         node_selector: Labels that the node must carry.
         tolerations: Taints that the pod tolerates.
@@ -52,6 +58,7 @@ class Resources(_Strict):
     gpus: int = 0
     gpu_type: str = "nvidia.com/gpu"
     retries: int = 0
+    retry_after_s: int = 30
     timeout_s: int = 0
     node_selector: dict[str, str] = {}
     tolerations: tuple[Toleration, ...] = ()
@@ -197,7 +204,12 @@ def _place(task: dsl.PipelineTask, given: Resources) -> None:
     if given.gpus:
         task.set_accelerator_type(given.gpu_type).set_accelerator_limit(given.gpus)
     if given.retries:
-        task.set_retry(given.retries)
+        task.set_retry(
+            given.retries,
+            backoff_duration=f"{given.retry_after_s}s",
+            backoff_factor=RETRY_FACTOR,
+            backoff_max_duration=f"{given.retry_after_s * LONGEST_RETRY}s",
+        )
     if given.timeout_s:
         kubernetes.set_timeout(task, given.timeout_s)
     for key, value in given.node_selector.items():

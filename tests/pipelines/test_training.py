@@ -40,6 +40,12 @@ def documents(path: Path) -> tuple[Spec, Spec]:
     return spec, platform[0] if platform else {}
 
 
+def tasks_of(spec: Spec, component: str) -> list[Spec]:
+    dags = [spec["root"], *spec["components"].values()]
+    tasks = [task for part in dags for task in part.get("dag", {}).get("tasks", {}).values()]
+    return [task for task in tasks if _component(task) == component]
+
+
 def test_the_road_has_all_its_stages(compiled: Path) -> None:
     steps = planned_steps(compiled, with_graph=True)
     assert set(steps.values()) == STEPS
@@ -91,6 +97,10 @@ def test_the_package_carries_exactly_the_profiles_placement(tmp_path: Path) -> N
         assert {s["secretName"] for s in mine.get("secretAsEnv", [])} == wanted
         variables = {entry["name"]: entry["value"] for entry in container.get("env", [])}
         assert variables == profile.environment
+        (task,) = tasks_of(spec, label.replace("exec-", "comp-", 1))
+        again = task.get("retryPolicy", {})
+        assert again.get("maxRetryCount", 0) == given.retries
+        assert again.get("backoffDuration") == (f"{given.retry_after_s}s" if again else None)
 
 
 @pytest.mark.parametrize("task", ["intent", "answer"])
