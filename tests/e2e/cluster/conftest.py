@@ -83,9 +83,22 @@ class Installed:
 
         return until(f"end of run {run_id}", ended, seconds, every=3)
 
-    def in_pod(self, name: str, *arguments: str, seconds: float = 300) -> tuple[str, str]:
-        """Runs the command where the pipeline's steps run; its phase and what it wrote."""
-        apply([_pod(name, self.images["train"], list(arguments))])
+    def in_pod(
+        self, name: str, *arguments: str, token: str = "", seconds: float = 300
+    ) -> tuple[str, str]:
+        """Runs the command where the pipeline's steps run; its phase and what it wrote.
+
+        Args:
+            name: Of the pod.
+            arguments: Of the command.
+            token: What the pod shows the API server in place of its account's own token.
+            seconds: How long it may take.
+        """
+        pod = _pod(name, self.images["train"], list(arguments))
+        if token:
+            apply([_secret(name, token)])
+            _show(pod, name)
+        apply([pod])
 
         def ended() -> str | None:
             (pod,) = objects("-n", PIPELINES, "pod", name)
@@ -95,6 +108,7 @@ class Installed:
         phase = until(f"end of pod {name}", ended, seconds)
         said = kubectl("-n", PIPELINES, "logs", name)
         kubectl("-n", PIPELINES, "delete", "pod", name, "--wait=true")
+        kubectl("-n", PIPELINES, "delete", "secret", name, "--ignore-not-found")
         return phase, said
 
 
@@ -258,3 +272,26 @@ def _pod(name: str, image: str, arguments: list[str]) -> dict[str, Any]:
             "volumes": [{"name": "tmp", "emptyDir": {}}],
         },
     }
+
+
+def _secret(name: str, token: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": PIPELINES},
+        "stringData": {"token": token, "namespace": PIPELINES},
+    }
+
+
+def _show(pod: dict[str, Any], secret: str) -> None:
+    """Puts a secret's token where a pod looks for its account's."""
+    sources = [
+        {"secret": {"name": secret}},
+        {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+    ]
+    spec = pod["spec"]
+    spec["automountServiceAccountToken"] = False
+    spec["volumes"].append({"name": "account", "projected": {"sources": sources}})
+    spec["containers"][0]["volumeMounts"].append(
+        {"name": "account", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"}
+    )

@@ -1,26 +1,30 @@
-"""The whole road on a cluster: a run from the page, a policy reworded, a policy that is new.
+"""The whole road on a cluster: a run from the page, policies that change, and what may go wrong.
 
 Each fixture goes on where the one before it stopped, so the tests may come in any order.
 """
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 import re
+import socket
+import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.e2e.cluster import company
 from tests.e2e.cluster.conftest import MODEL, SESSION, Installed
 from tests.e2e.cluster.page import browser_page
-from tests.e2e.cluster.site import NAMESPACE, PIPELINES, ask, kubectl, objects, until
+from tests.e2e.cluster.site import NAMESPACE, PIPELINES, apply, ask, kubectl, objects, until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]
 
@@ -29,6 +33,9 @@ WITHIN_S = 75  # a minute, and a pod's start
 SHOTS = Path("out/e2e")
 TICKET = "How long does standard shipping take, and what does it cost?"
 EXPERIMENT = "e2e"
+STAND_IN = "e2e-object-store"
+AWAY_S = 30
+STALE_TOKEN = "a.stale.token"
 NEW_TICKET = "How long is a gift card valid?"
 
 
@@ -154,6 +161,66 @@ def extended(installed: Installed, reworded: Seen) -> Seen:
     )
 
 
+@pytest.fixture(scope="module")
+def idle(installed: Installed, extended: Seen) -> str:
+    """A pass by hand after everything is told; what it says."""
+    assert extended.state == "SUCCEEDED"
+    until("word of the watch", lambda: _watch_said("nothing changed"), 150, every=5)
+    return installed.deskgraph(*_retrain_now(installed))
+
+
+@pytest.fixture(scope="module")
+def cut_off(installed: Installed, idle: str) -> Iterator[str]:
+    """A pass that begins while the object store is away."""
+    assert idle
+    reached = _stand_in(installed.site.s3_endpoint, there=False)
+    _move_store(reached)
+    back = threading.Timer(AWAY_S, _stand_in, (installed.site.s3_endpoint,))
+    back.start()
+    try:
+        yield installed.deskgraph(*_retrain_now(installed))
+    finally:
+        back.join()
+        _move_store(installed.site.s3_endpoint)
+        kubectl("-n", NAMESPACE, "delete", "service", STAND_IN, "--ignore-not-found")
+
+
+@pytest.fixture(scope="module")
+def refused(installed: Installed, cut_off: str) -> dict[str, str]:
+    """What a roll-back says with a token that is stale, and without the right to create."""
+    assert cut_off
+    back = ("models", "rollback", "--name", MODEL, "--now", "--target")
+    target = str(installed.parameters["deploy_target"])
+    (role,) = objects("-n", NAMESPACE, "role", "deskgraph-pipeline")
+    less = copy.deepcopy(role)
+    for rule in less["rules"]:
+        if "inferenceservices" in rule["resources"]:
+            rule["verbs"].remove("create")
+    said = {}
+    _replace(less)
+    try:
+        phase, said["no right"] = installed.in_pod("e2e-no-right", *back, target)
+        assert phase == "Failed", said
+    finally:
+        _replace(role)
+    phase, said["stale token"] = installed.in_pod("e2e-stale", *back, target, token=STALE_TOKEN)
+    assert phase == "Failed", said
+    return {**said, "champion": _champion(installed), "services": ",".join(_services())}
+
+
+@pytest.fixture(scope="module")
+def rolled_back(installed: Installed, refused: dict[str, str]) -> Seen:
+    """The previous version, by the same command with its rights."""
+    assert refused
+    target = str(installed.parameters["deploy_target"])
+    phase, said = installed.in_pod(
+        "e2e-back", "models", "rollback", "--name", MODEL, "--now", "--target", target
+    )
+    assert phase == "Succeeded", said
+    answer, champion = ask(installed.site, TICKET), _champion(installed)
+    return Seen("", phase, answer, champion, services=_services())
+
+
 def test_the_form_names_types_and_defaults_every_parameter(from_the_page: Seen) -> None:
     assert len(from_the_page.fields) >= 20
     kinds = [
@@ -203,18 +270,88 @@ def test_a_new_policy_with_its_intent_is_served_by_a_new_champion(
     assert "3 years" in extended.answer["answer"]["text"]
 
 
-def test_the_next_pass_does_nothing_and_says_why(installed: Installed, extended: Seen) -> None:
-    until("word of the watch", lambda: _watch_said("nothing changed"), 150, every=5)
+def test_the_next_pass_does_nothing_and_says_why(idle: str, extended: Seen) -> None:
+    assert re.search(r"detect-change +done", idle)
+    assert "SUCCEEDED" in idle
+    assert "finetune" not in idle
+    assert _watch_said("nothing changed")
+
+
+def test_a_store_that_is_away_for_half_a_minute_is_waited_for(cut_off: str) -> None:
+    assert re.search(r"detect-change +done", cut_off)
+    assert "SUCCEEDED" in cut_off
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (
+            "no right",
+            r"error: .*no right to create InferenceService .*bind Role deskgraph-pipeline",
+        ),
+        ("stale token", r"error: .*the token is not accepted.*fresh service account token"),
+    ],
+)
+def test_an_account_that_is_refused_says_so_in_a_line_and_changes_nothing(
+    refused: dict[str, str], extended: Seen, fault: str, said: str
+) -> None:
+    assert re.search(said, refused[fault]), refused[fault]
+    assert "Traceback" not in refused[fault]
+    assert refused["champion"] == extended.champion
+    assert refused["services"] == f"desk-v{extended.champion}"
+
+
+def test_the_previous_version_comes_back_by_one_command(rolled_back: Seen, extended: Seen) -> None:
+    assert int(rolled_back.champion) < int(extended.champion)
+    assert rolled_back.services == [f"desk-v{rolled_back.champion}"]
+    assert rolled_back.answer["answer"]["claims"]
+
+
+def _retrain_now(installed: Installed) -> list[str | Path]:
     given = [f"--param={name}={value}" for name, value in installed.parameters.items()]
-    out = installed.deskgraph(
+    return [
         "submit", "--host", installed.site.kfp_endpoint, "--pipeline", "retraining",
         "--profile", Path(__file__).with_name("profile.yaml"),
         "--images", installed.site.images_file, *given,
-    )  # fmt: skip
-    assert re.search(r"detect-change +done", out)
-    assert "SUCCEEDED" in out
-    assert "finetune" not in out
-    assert _champion(installed) == extended.champion
+    ]  # fmt: skip
+
+
+def _stand_in(endpoint: str, *, there: bool = True) -> str:
+    """Puts a Service before the object store, with nothing behind it unless it is there."""
+    address = urlsplit(endpoint)
+    assert address.scheme == "http" and address.hostname
+    port = address.port or 80
+    metadata = {"name": STAND_IN, "namespace": NAMESPACE}
+    ports = [{"name": "http", "port": port}]
+    documents: list[Mapping[str, Any]] = [
+        {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"ports": ports}}
+    ]
+    if there:
+        labels = {"kubernetes.io/service-name": STAND_IN}
+        documents.append(
+            {
+                "apiVersion": "discovery.k8s.io/v1",
+                "kind": "EndpointSlice",
+                "metadata": {**metadata, "labels": labels},
+                "addressType": "IPv4",
+                "ports": ports,
+                "endpoints": [{"addresses": [socket.gethostbyname(address.hostname)]}],
+            }
+        )
+    apply(documents)
+    return f"http://{STAND_IN}.{NAMESPACE}:{port}"
+
+
+def _move_store(endpoint: str) -> None:
+    """Tells the pipeline's steps another address of the object store."""
+    patch = json.dumps({"stringData": {"endpoint": endpoint}})
+    kubectl("-n", PIPELINES, "patch", "secret", "deskgraph-object-store", "-p", patch)
+
+
+def _replace(role: dict[str, Any]) -> None:
+    """Writes a role as it is given: applied on top, a verb that is left out would stay."""
+    metadata = {"name": role["metadata"]["name"], "namespace": role["metadata"]["namespace"]}
+    kubectl("replace", "-f", "-", given=json.dumps({**role, "metadata": metadata}))
 
 
 def _set_policy(installed: Installed, policy: str, text: str) -> None:
