@@ -16,7 +16,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from components.base_model import MINILM, WEIGHTS, find_base
+from components.base_model import MINILM, MINILM_SHA256, WEIGHTS, find_base
 from kg_schema.errors import InputError
 from serving.embedding import (
     CONFIG_FILE,
@@ -49,9 +49,15 @@ def encoder_id(base_model: str, cache: Path | None = None) -> str:
     Raises:
         InputError: The base model is not to be had, or neither was exported nor can be.
     """
-    base = find_base(base_model)
-    name = MINILM_NAME if base_model == MINILM else base.name
-    model = f"{name}@{file_sha256(base / WEIGHTS)[:12]}-{KEPT}"
+    return _id_of(find_base(base_model), base_model, cache)
+
+
+def _id_of(base: Path, base_model: str, cache: Path | None) -> str:
+    if base_model == MINILM:
+        name, digest = MINILM_NAME, MINILM_SHA256  # which finding it has compared
+    else:
+        name, digest = base.name, file_sha256(base / WEIGHTS)
+    model = f"{name}@{digest[:12]}-{KEPT}"
     if not _folder(model, cache).is_dir() and importlib.util.find_spec("torch") is None:
         raise InputError(
             "the encoder was not exported here yet, and torch is not installed",
@@ -100,10 +106,11 @@ def add_encoder(model_dir: Path, base_model: str = MINILM, cache: Path | None = 
 
 
 def _exported(base_model: str, cache: Path | None) -> Path:
-    model = encoder_id(base_model, cache)
+    base = find_base(base_model)
+    model = _id_of(base, base_model, cache)
     folder = _folder(model, cache)
     if not folder.is_dir():
-        _export(find_base(base_model), model, folder)
+        _export(base, model, folder)
     return folder
 
 

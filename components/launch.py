@@ -34,6 +34,8 @@ CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
 LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 # Where torchrun's own report begins in what it and its ranks wrote together.
 _REPORT = re.compile(r"[EW]\d{4} .*torch/distributed/elastic/(agent|multiprocessing)/")
+# Torch's warnings while ranks find each other, as where there is no IPv6: no cause of an end.
+_MEETING = re.compile(r"(\[rank\d+\]:)?\[[IW]\d{3,4} [^\]]*\] \[c10d\] ")
 _ROOT_CAUSE = re.compile(
     r"Root Cause.*?rank\s*:\s*(?P<rank>\d+).*?exitcode\s*:\s*(?P<code>-?\d+)", re.DOTALL
 )
@@ -223,8 +225,9 @@ def last_words(lines: Sequence[str]) -> str:
     Args:
         lines: What torchrun and its ranks wrote together, as a pod's log has it.
     """
-    report = next((at for at, line in enumerate(lines) if _REPORT.match(line)), len(lines))
-    said = _tail(lines[:report]) or _tail(lines) or "it wrote nothing"
+    own = [line for line in lines if not _MEETING.match(line)]
+    report = next((at for at, line in enumerate(own) if _REPORT.match(line)), len(own))
+    said = _tail(own[:report]) or _tail(own) or _tail(lines) or "it wrote nothing"
     cause = _ROOT_CAUSE.search("\n".join(lines))
     return f"{_how(cause)}: {said}" if cause else said
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -174,29 +173,36 @@ class GraphClient:
         found = find_template(template, self._templates)
         return await self._rows(found, parameters or {}, deadline_s, text=found.text)
 
-    async def prepare(self, *, deadline_s: float = PREPARE_S) -> bool:
+    async def prepare(self, *, deadline_s: float = PREPARE_S) -> frozenset[str]:
         """Reads every template with values that find nothing, so that nobody waits for its plan.
 
         A Neo4j that has not met a template takes 0.3 to 2 s to plan it, and milliseconds to read
-        it from then on. A graph that is down is left alone.
+        it from then on. A graph that is down is left alone after the first try.
 
         Args:
             deadline_s: Seconds for all of them; what is not planned by then is planned later.
 
         Returns:
-            Whether all are planned.
+            Names of templates that the graph refused. It may refuse such values of one that is
+            well after planning it: no index has so short a vector.
+
+        Raises:
+            GraphUnavailable: The server cannot be reached.
+            GraphTimeout: The deadline passed.
         """
         asked = [(each, given) for each in self._templates.values() for given in each.samples()]
+        refused = set()
         try:
             async with asyncio.timeout(deadline_s):
                 for template, given in asked:
                     read = self.read if template.returns == "facts" else self.raw_rows
-                    # One may be refused after it was planned: no index has so short a vector.
-                    with contextlib.suppress(GraphQueryError):
+                    try:
                         await read(template.name, given, deadline_s=deadline_s)
-        except (TimeoutError, GraphUnavailable, GraphTimeout):
-            return False
-        return True
+                    except GraphQueryError:
+                        refused.add(template.name)
+        except TimeoutError as error:
+            raise typed_error(error, self._settings, "plan the templates") from None
+        return frozenset(refused)
 
     async def probe(self, *, deadline_s: float | None = None) -> GraphProbe:
         """Says what answers at the address; remembered for two seconds.

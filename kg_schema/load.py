@@ -182,7 +182,8 @@ def load_graph_files(
         checked = Checker(source, lambda label, ids: _existing(writer, label, ids), spool).check()
         _quarantine(checked, options)
         with nullcontext() if options.dry_run else WriteLock(settings) as lock:
-            require_one_version_a_day(writer, spool, ontology)
+            prunes = options.prune and not _unprunable(checked)
+            require_one_version_a_day(writer, spool, ontology, pruned=source_id if prunes else "")
             loader = _Loader(writer, spool, checked, options, source_id, batch_id, lock, ontology)
             nodes, relationships = loader.load()
             pruned = loader.prune() if options.prune else None
@@ -311,13 +312,7 @@ class _Loader:
 
     def prune(self) -> PruneReport:
         """Takes back what the source no longer says; only after a load that is whole."""
-        refused = ""
-        if self._checked.bad:
-            refused = "rows in quarantine may say what the graph holds; mend them first"
-        elif not self._checked.hashes:
-            refused = (
-                "the files say nothing at all; use `deskgraph graph withdraw` if that is meant"
-            )
+        refused = _unprunable(self._checked)
         if refused:
             return PruneReport(
                 self._stamp["source_id"], refused=refused, dry_run=self._options.dry_run
@@ -360,6 +355,15 @@ class _Loader:
         given = {"rows": batch, **self._stamp}
         rows, created = self._writer.write(self._statements[kind], given, what=f"load {what}")
         return _Tally(len(batch), created, rows[0]["written"] - created)
+
+
+def _unprunable(checked: Checked) -> str:
+    """Why nothing is pruned after such files; empty where it is."""
+    if checked.bad:
+        return "rows in quarantine may say what the graph holds; mend them first"
+    if not checked.hashes:
+        return "the files say nothing at all; use `deskgraph graph withdraw` if that is meant"
+    return ""
 
 
 def _statement(kind: Kind, ontology: Ontology, *, new: bool) -> str:

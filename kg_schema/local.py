@@ -130,7 +130,8 @@ def start_server(
         host: Address it binds.
         password: Its password; the folder's own, random one by default.
         memory: Most memory it may take.
-        output: Where its words go; `server.log` in the folder by default.
+        output: Where its words go, and so none are told of a failed start; `server.log` in the
+            folder by default.
 
     Raises:
         InputError: The engine is unknown, its parts are missing, the port is taken, the folder
@@ -219,7 +220,7 @@ def _start(
         _write_private(folder / "server.json", json.dumps(asdict(record)))
         server = _server(recipe, folder, record, password)
         try:
-            _wait_ready(recipe, server, subprocess_of=process)
+            _wait_ready(recipe, server, subprocess_of=process, told=output is not None)
         except BaseException:
             # Whatever ended the wait, Ctrl-C as well: leave no server that nobody knows of.
             if process.poll() is None:
@@ -263,9 +264,16 @@ def _server(recipe: Recipe, folder: Path, record: _Record, password: str) -> Run
 
 
 def _wait_ready(
-    recipe: Recipe, server: RunningServer, subprocess_of: subprocess.Popen[bytes] | None
+    recipe: Recipe,
+    server: RunningServer,
+    subprocess_of: subprocess.Popen[bytes] | None,
+    *,
+    told: bool = False,
 ) -> None:
-    """Waits until the server takes our password and has our database."""
+    """Waits until the server takes our password and has our database.
+
+    Its log is quoted where it ends, unless whoever reads the error was `told` its words already.
+    """
     until = time.monotonic() + READY_TIMEOUT_S
     reason = "it does not answer"
     while time.monotonic() < until:
@@ -277,7 +285,9 @@ def _wait_ready(
         )
         if not alive:
             log = _log_path(recipe, server.data_dir)
-            raise ServerError(f"the server ended while starting: {_log_tail(log)}", where=str(log))
+            words = "its words are above" if told else _log_tail(log)
+            place = server.data_dir if told else log
+            raise ServerError(f"the server ended while starting: {words}", where=str(place))
         try:
             if recipe.ready(server.settings()):
                 return
@@ -286,7 +296,7 @@ def _wait_ready(
         time.sleep(POLL_S)
     raise ServerError(
         f"process {server.pid} is no ready server after {READY_TIMEOUT_S:.0f} s: {reason}",
-        where=str(_log_path(recipe, server.data_dir)),
+        where=str(server.data_dir if told else _log_path(recipe, server.data_dir)),
     )
 
 

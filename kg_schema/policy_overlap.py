@@ -38,11 +38,20 @@ class Span(NamedTuple):
         )
 
 
-def require_one_version_a_day(writer: GraphWriter, spool: Spool, ontology: Ontology) -> None:
+def require_one_version_a_day(
+    writer: GraphWriter, spool: Spool, ontology: Ontology, *, pruned: str = ""
+) -> None:
     """Compares what a load would write with what stands; call it under the write lock.
 
     Versions that overlapped before are left to `graph check`: only what the load would add to or
     change in the graph can be refused.
+
+    Args:
+        writer: The database.
+        spool: The rows of the load.
+        ontology: What they hold.
+        pruned: The source that is pruned after the load: a version that is a policy's by its word
+            alone, and that the files do not say, is on its way out. Empty for none.
 
     Raises:
         InputError: A policy would have two versions on one day; names it, both, and the day.
@@ -60,23 +69,21 @@ def require_one_version_a_day(writer: GraphWriter, spool: Spool, ontology: Ontol
             yield from writer.read(statement, given, what="read policy versions")
 
     named = set(said) | {version for _, version in pairs}
-    standing = {row["id"]: row for row in read(statements.versions_by_id(), named)}
+    rows = list(read(statements.versions_by_id(), named))
+    standing = {row["id"]: row["content_hash"] for row in rows}
     policies = {policy for policy, _ in pairs}
-    policies.update(policy for row in standing.values() for policy in row["policies"])
+    policies.update(row["policy"] for row in rows if row["policy"] is not None)
     spans = {}
     of_policy = defaultdict(set)
-    for row in (*standing.values(), *read(statements.versions_of_policies(), policies)):
+    for row in (*rows, *read(statements.versions_of_policies(), policies)):
         spans[row["id"]] = Span(row["valid_from"], row["valid_to"], row["corrected_by"])
-        for policy in row["policies"]:
-            of_policy[policy].add(row["id"])
+        stays = row["said_by"] != [pruned] or (row["policy"], row["id"]) in pairs
+        if row["policy"] is not None and stays:
+            of_policy[row["policy"]].add(row["id"])
     new = {pair for pair in pairs if pair[1] not in of_policy[pair[0]]}
     for policy, version in new:
         of_policy[policy].add(version)
-    changed = {
-        one: span
-        for one, (digest, span) in said.items()
-        if one not in standing or standing[one]["content_hash"] != digest
-    }
+    changed = {one: span for one, (digest, span) in said.items() if standing.get(one) != digest}
     _refuse_overlap(of_policy, spans | changed, new, changed)
 
 

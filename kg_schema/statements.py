@@ -276,21 +276,25 @@ def policy_versions() -> str:
 
 
 def versions_by_id() -> str:
-    """Hash and days of the versions of `$ids` that there are, and the policies they are of."""
+    """Hash and days of the versions of `$ids` that there are.
+
+    A row for each policy that one is of, with the sources that say so; one with nulls for none.
+    """
     return (
         "UNWIND $ids AS id MATCH (v:PolicyVersion {id: id}) "
-        "OPTIONAL MATCH (o:Policy)-[:HAS_VERSION]->(v) "
+        "OPTIONAL MATCH (o:Policy)-[r:HAS_VERSION]->(v) "
         "RETURN v.id AS id, v.content_hash AS content_hash, v.valid_from AS valid_from, "
-        "v.valid_to AS valid_to, v.corrected_by AS corrected_by, collect(o.id) AS policies"
+        "v.valid_to AS valid_to, v.corrected_by AS corrected_by, o.id AS policy, "
+        "r.source_ids AS said_by"
     )
 
 
 def versions_of_policies() -> str:
     """Days of all versions of the policies of `$ids`, as `versions_by_id`."""
     return (
-        "UNWIND $ids AS id MATCH (o:Policy {id: id})-[:HAS_VERSION]->(v:PolicyVersion) "
+        "UNWIND $ids AS id MATCH (o:Policy {id: id})-[r:HAS_VERSION]->(v:PolicyVersion) "
         "RETURN v.id AS id, v.valid_from AS valid_from, v.valid_to AS valid_to, "
-        "v.corrected_by AS corrected_by, [o.id] AS policies"
+        "v.corrected_by AS corrected_by, o.id AS policy, r.source_ids AS said_by"
     )
 
 

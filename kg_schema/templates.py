@@ -37,6 +37,7 @@ DATE_LENGTH = len("2026-01-31")
 DEFAULT_BOUNDS = {"string": (0, 2_000), "strings": (0, 500), "floats": (0, 4_096)}
 LIST_ITEM_CHARACTERS = 2_000
 SAMPLE_CHARACTERS = (8, 20)
+FILLER = "_"  # no id or name is made of it, and full-text search takes it for no operator
 ALLOWED_PROCEDURES = frozenset({"db.index.fulltext.querynodes", "db.index.vector.querynodes"})
 
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
@@ -97,8 +98,8 @@ class Parameter:
         if self.type == "date":
             return "1000-01-01"
         if self.type == "string":
-            return "~" * int(min(max(self.low, characters), self.high))
-        item = "~" * characters if self.type == "strings" else 1.0
+            return FILLER * int(min(max(self.low, characters), self.high))
+        item = FILLER * characters if self.type == "strings" else 1.0
         return [item] * int(max(self.low, 1))
 
 

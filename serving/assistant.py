@@ -136,7 +136,7 @@ class Assistant:
         self._encoder = encoder
         self._settings = settings or AssistantSettings()
         self._plans = plans or default_plans()
-        self._preparing: asyncio.Task[bool] | None = None
+        self._preparing: asyncio.Task[frozenset[str]] | None = None
         self._knowledge = KnowledgeCache(graph, self._settings.catalogue_ttl_s) if graph else None
         self._batcher: Batcher[str, IntentPrediction] = Batcher(
             classifier.predict,
@@ -164,9 +164,13 @@ class Assistant:
         return cls(IntentModel(model_dir), graph, settings, encoder=encoder)
 
     async def prepare(self, patience_s: float = PREPARE_PATIENCE_S) -> None:
-        """Lets a graph that is up plan its templates; what takes longer goes on behind requests."""
+        """Lets a graph that is up plan its templates; what takes longer goes on behind requests.
+
+        The log says how it ended.
+        """
         if isinstance(self._graph, GraphClient) and self._preparing is None:
             self._preparing = asyncio.create_task(self._graph.prepare())
+            self._preparing.add_done_callback(_tell_prepared)
             await asyncio.wait({self._preparing}, timeout=patience_s)
 
     async def close(self) -> None:
@@ -391,6 +395,19 @@ def _orders_known(path: _Path, plan: Plan, graph: GraphReader) -> bool:
     orders = path.links.get("Order", [])
     told = ("placed_on", "status")
     return all(any(path.facts.first(f"Order/{o.id}", key) for key in told) for o in orders)
+
+
+def _tell_prepared(preparing: asyncio.Task[frozenset[str]]) -> None:
+    if preparing.cancelled():
+        return
+    error = preparing.exception()
+    if isinstance(error, _OUTAGES):
+        _LOG.warning("the graph's templates are planned when they are asked: %s", error)
+    elif error is not None:
+        _LOG.error("the graph's templates were not planned", exc_info=error)
+    else:
+        refused = ", ".join(sorted(preparing.result())) or "none"
+        _LOG.info("the graph's templates are planned; refused: %s", refused)
 
 
 def _by_label(links: Links) -> dict[str, list[EntityLink]]:

@@ -104,6 +104,19 @@ def test_help_works_where_only_serving_is_installed(command: str) -> None:
     assert "deskgraph" in done.stdout
 
 
+def test_a_base_install_loads_graphs_without_an_encoder() -> None:
+    body = """
+from components.load_graph.loading import embed_articles
+from kg_schema.connection import GraphSettings
+from kg_schema.ontology import load_ontology
+print(embed_articles(GraphSettings("bolt://127.0.0.1:1"), load_ontology()))
+"""
+    done = run_without({*HEAVY, "numpy", "onnxruntime", "tokenizers"}, body)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "('', 0)\n"
+    assert "found by their words alone: no numpy is installed" in done.stderr
+
+
 def test_everything_that_answers_imports_without_what_trains() -> None:
     names = [
         ".".join(path.relative_to(ROOT).with_suffix("").parts)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.base_model import MINILM
-from components.encoder import encoder_id, open_encoder
 from components.storage import localise, output_file
 from kg_schema.client import GraphSettings
 from kg_schema.embeddings import embed_nodes
@@ -113,9 +112,15 @@ def embed_articles(
     if not any(ontology.embedded()):
         return "", 0
     try:
+        # A base install has nothing that runs an encoder, and loads graphs all the same.
+        from components.encoder import encoder_id, open_encoder
+
         model = encoder_id(encoder)
     except InputError as error:
         logger.warning("articles are found by their words alone: %s", error)
+        return "", 0
+    except ModuleNotFoundError as error:
+        logger.warning("articles are found by their words alone: no %s is installed", error.name)
         return "", 0
     with GraphWriter(settings) as writer:
         return model, embed_nodes(writer, ontology, model, lambda: open_encoder(encoder))

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from components.base_model import find_base
+from components.base_model import find_base, found_everywhere
 from components.launch import Event, LaunchError, follow, threads_a_rank
 from components.storage import local_path, localise
 from components.training.checkpoint import drop_checkpoints
@@ -52,9 +52,11 @@ def at_hand(spec: TrainSpec) -> TrainSpec:
     Raises:
         InputError: Something cannot be found.
     """
+    named = found_everywhere(spec.model_dir)
+    model = find_base(spec.model_dir) if named else localise(spec.model_dir)
     return replace(
         spec,
-        model_dir=str(find_base(spec.model_dir).absolute()),
+        model_dir=str(model.absolute()),
         shards=str(localise(spec.shards).absolute()),
         teacher=str(localise(spec.teacher).absolute()) if spec.teacher else "",
         checkpoints=str(local_path(spec.checkpoints).absolute()),

@@ -127,7 +127,8 @@ class TrainSpec:
         out: Location of the trained model's directory, published whole or not at all.
         checkpoints: Folder private to this training; resumed from, emptied on success. With a
             `trainer` an `s3://` location, through which all that the ranks read and write goes.
-        teacher: Location of the teacher's directory; wanted with `distillation`.
+        teacher: Location of the teacher's directory; wanted with `distillation`, which no
+            `trainer` runs.
         epochs: Passes over the train split.
         batch_size: Rows a step over all ranks together; a multiple of `ranks` x `nodes`.
         learning_rate: Peak rate of the body.
@@ -206,6 +207,12 @@ class TrainSpec:
             raise InputError(
                 f"{self.nodes} nodes and nothing that runs them",
                 fix="set trainer to trainjob://NAMESPACE/RUNTIME, or nodes to 1",
+            )
+        if self.trainer and self.teacher:
+            raise InputError(
+                "a trainer's pods are taught by no teacher",
+                where=self.trainer,
+                fix="distil where the step runs: leave trainer empty",
             )
         world = self.ranks * self.nodes
         if self.batch_size % world:

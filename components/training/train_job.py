@@ -3,7 +3,7 @@
 The ranks run in other pods than the step that starts them, so all that they read and write passes
 through one location in the object store, private to the training:
 
-    spec.json  base/  teacher/     written by the step before the job
+    spec.json  base/               written by the step before the job
     training-DIGEST/               rank 0's newest checkpoint
     model/  result.json            what rank 0 publishes, the result last
 
@@ -67,6 +67,8 @@ OVERLAP_S = 5
 """Logs are read again from a little before the last time; what was seen is told by its time."""
 KEPT_LINES = 200
 KEPT_EVENTS = 3
+LAST_LOOKS = 5
+"""At a failed job's pods, for the last lines of one whose log could not be read just then."""
 
 _LABEL = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 
@@ -145,13 +147,14 @@ def run_train_job(spec: TrainSpec, tell: Tell, cluster: Cluster | None = None) -
             _begin(cluster, job, lambda: _stage(spec, there, staging))
             watch.to_the_end()
             result = _fetch(there, staging, spec.out)
-            _clear(staging)
         except (ClusterError, StorageError):
             raise
         except BaseException:
             _delete(cluster, name)
             raise
-        _delete(cluster, name)
+        # A job that stays keeps its result: whoever finds it done fetches that.
+        if _delete(cluster, name):
+            _clear(staging)
     return result
 
 
@@ -201,7 +204,6 @@ def _for_the_ranks(spec: TrainSpec, staging: str) -> TrainSpec:
     return replace(
         spec,
         model_dir=spec.model_dir if found_everywhere(spec.model_dir) else f"{staging}/base",
-        teacher=_there(spec.teacher, f"{staging}/teacher"),
         shards=s3_address(spec.shards),
         checkpoints=staging,
         out=f"{staging}/model",
@@ -209,15 +211,10 @@ def _for_the_ranks(spec: TrainSpec, staging: str) -> TrainSpec:
     )
 
 
-def _there(location: str, staged: str) -> str:
-    return location if not location or in_object_store(location) else staged
-
-
 def _stage(spec: TrainSpec, there: TrainSpec, staging: str) -> None:
-    for own, its in ((spec.model_dir, there.model_dir), (spec.teacher, there.teacher)):
-        if own != its:
-            with output_dir(its) as folder:
-                shutil.copytree(localise(own), folder, dirs_exist_ok=True)
+    if spec.model_dir != there.model_dir:
+        with output_dir(there.model_dir) as folder:
+            shutil.copytree(localise(spec.model_dir), folder, dirs_exist_ok=True)
     with output_file(f"{staging}/spec.json") as path:
         write_spec(there, path)
 
@@ -272,11 +269,13 @@ def _clear(staging: str) -> None:
         logger.warning("left in the object store: %s", error)
 
 
-def _delete(cluster: Cluster, name: str) -> None:
+def _delete(cluster: Cluster, name: str) -> bool:
     try:
         cluster.delete(TRAIN_JOB, name)
     except ClusterError as error:
         logger.warning("TrainJob %s stays: %s", name, error)
+        return False
+    return True
 
 
 @contextlib.contextmanager
@@ -321,6 +320,8 @@ class _Pod:
     state: str = ""
     started: bool = False
     ended: bool = False
+    unread: bool = False
+    """Whether its log could not be read at the last look."""
 
 
 class _Watch:
@@ -385,28 +386,29 @@ class _Watch:
         for found in seen:
             name, index = found.metadata.name, (found.metadata.labels or {}).get(INDEX_LABEL, "0")
             pod = self._pods.setdefault(name, _Pod(index))
-            if pod.ended:
+            if pod.ended and not pod.unread:
                 continue
-            pod.state, pod.started, ended = _describe(found)
-            if pod.started:
-                self._read_log(name, pod)
-            pod.ended = ended
+            pod.state, pod.started, pod.ended = _describe(found)
+            pod.unread = pod.started and not self._read_log(name, pod)
         names = {found.metadata.name for found in seen}
         for name, pod in self._pods.items():
-            if name not in names and not pod.ended:
-                pod.state, pod.ended = "is gone", True
+            if name not in names:
+                pod.unread = False
+                if not pod.ended:
+                    pod.state, pod.ended = "is gone", True
 
-    def _read_log(self, name: str, pod: _Pod) -> None:
+    def _read_log(self, name: str, pod: _Pod) -> bool:
         now = time.monotonic()
         since = None if pod.read_at is None else int(now - pod.read_at) + OVERLAP_S
         lines = self._cluster.log_lines(name, CONTAINER, since)
         if lines is None:
-            return
+            return False
         pod.read_at = now
         for stamp, line in lines:
             if stamp > pod.stamp:
                 pod.stamp = stamp
                 self._take(pod, line)
+        return True
 
     def _take(self, pod: _Pod, line: str) -> None:
         pod.lines.append(line)
@@ -417,6 +419,11 @@ class _Watch:
 
     def _failure(self, what: str, fix: str = "") -> LaunchError:
         """Returns the error that says what is known of every node."""
+        for _ in range(LAST_LOOKS):
+            if not any(pod.unread for pod in self._pods.values()):
+                break
+            time.sleep(POLL_S)
+            self._look_at_pods()
         said = []
         for _, pod in sorted(self._pods.items(), key=lambda item: item[1].index):
             words = f": {last_words(list(pod.lines))}" if pod.started else ""

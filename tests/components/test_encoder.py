@@ -9,10 +9,10 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from components.base_model import MINILM, find_base
-from components.encoder import add_encoder, open_encoder
+from components.base_model import MINILM, WEIGHTS, find_base
+from components.encoder import add_encoder, encoder_id, open_encoder
 from serving.embedding import SentenceEncoder
-from serving.manifest import ManifestError
+from serving.manifest import ManifestError, file_sha256
 
 TEXTS = [
     "How do I reset my password?",
@@ -84,6 +84,23 @@ def test_a_second_call_exports_nothing(encoder: SentenceEncoder, cache: Path) ->
     before = (folder / "model.onnx").stat().st_mtime_ns
     assert open_encoder(MINILM, cache).model == encoder.model
     assert (folder / "model.onnx").stat().st_mtime_ns == before
+
+
+def test_the_bases_weights_are_hashed_once_a_use(
+    encoder: SentenceEncoder, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[str] = []
+
+    def noting(path: Path) -> str:
+        hashed.append(path.name)
+        return file_sha256(path)
+
+    for module in ("base_model", "encoder"):
+        monkeypatch.setattr(f"components.{module}.file_sha256", noting)
+    assert encoder_id(MINILM, cache) == encoder.model
+    assert hashed == [WEIGHTS]
+    open_encoder(MINILM, cache)
+    assert hashed == [WEIGHTS] * 2
 
 
 def test_a_folder_that_is_not_whole_is_refused(tmp_path: Path) -> None:

@@ -163,6 +163,10 @@ def test_a_server_that_ends_at_once_is_said_with_its_last_words(
     with pytest.raises(ServerError, match="ended while starting: no such thing as a heap"):
         start_server("embedded", data_dir)
     assert attach(data_dir) is None
+    with (data_dir / "output").open("wb") as output, pytest.raises(ServerError) as caught:
+        start_server("embedded", data_dir, output=output)
+    assert str(caught.value) == f"{data_dir}: the server ended while starting: its words are above"
+    assert (data_dir / "output").read_text() == "no such thing as a heap\n"
 
 
 def test_without_the_wheel_the_way_out_is_said(

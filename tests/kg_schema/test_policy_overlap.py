@@ -31,8 +31,11 @@ TEXTS = st.sampled_from(["a", "b"])
 STARTS = st.integers(0, DAYS - 1)
 # A version of a file: its number, first day, days that it holds (None: no end is told), text.
 VERSIONS = st.tuples(st.integers(1, 3), STARTS, st.sampled_from([None, 1, 3]), TEXTS)
+# Who says it, which versions, and whether what that one says no more is pruned.
 LOADS = st.tuples(
-    st.sampled_from(["crm", "web"]), st.lists(VERSIONS, max_size=2, unique_by=lambda one: one[0])
+    st.sampled_from(["crm", "web"]),
+    st.lists(VERSIONS, max_size=2, unique_by=lambda one: one[0]),
+    st.booleans(),
 )
 SETS = st.tuples(TEXTS, STARTS)
 STEPS = st.lists(LOADS | SETS, min_size=2, max_size=5)
@@ -61,30 +64,40 @@ def embedded(graph_server: RunningServer) -> Iterator[GraphWriter]:
         yield writer
 
 
-def load(graph: GraphSettings, file: Path, rows: list[dict[str, Any]], source: str = "crm") -> int:
+def load(
+    graph: GraphSettings,
+    file: Path,
+    rows: list[dict[str, Any]],
+    source: str = "crm",
+    *,
+    prune: bool = False,
+) -> int:
     file.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
-    return load_graph_files(file, graph, source_id=source).written
+    options = LoadOptions(prune=prune)
+    return load_graph_files(file, graph, source_id=source, options=options).written
 
 
 @settings(
     max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(STEPS)
-@example([("crm", [(1, 0, None, "a")]), ("b", 3), ("crm", [(1, 0, None, "b")])])
-@example([("crm", [(1, 0, None, "a")]), ("b", 3), ("web", [(1, 0, None, "a")])])
-@example([("crm", [(1, 0, None, "a")]), ("b", 3), ("web", [(3, 4, 1, "a")])])
+@example([("crm", [(1, 0, None, "a")], False), ("b", 3), ("crm", [(1, 0, None, "b")], False)])
+@example([("crm", [(1, 0, None, "a")], False), ("b", 3), ("web", [(1, 0, None, "a")], False)])
+@example([("crm", [(1, 0, None, "a")], False), ("b", 3), ("web", [(3, 4, 1, "a")], False)])
+@example([("crm", [(1, 0, None, "a")], False), ("crm", [(2, 0, None, "b")], True)])
 def test_no_order_leaves_two_versions_on_a_day(
-    embedded: GraphWriter, tmp_path: Path, steps: list[tuple[Any, Any]]
+    embedded: GraphWriter, tmp_path: Path, steps: list[tuple[Any, ...]]
 ) -> None:
     embedded.write("MATCH (n) WHERE NOT n:SchemaMigration DETACH DELETE n", what="empty")
     load(embedded.settings, tmp_path / "policy.jsonl", company([]))
-    for first, second in steps:
+    for first, second, *prune in steps:
         before = graph_digest(embedded, with_times=True)
         try:
             if isinstance(second, int):
                 set_policy(embedded.settings, "P", first, day(second))
             else:
-                load(embedded.settings, tmp_path / "versions.jsonl", company(second), first)
+                file = tmp_path / "versions.jsonl"
+                load(embedded.settings, file, company(second), first, prune=prune[0])
         except InputError as refused:
             assert "overlap" in str(refused) or "would both hold" in str(refused)
             assert graph_digest(embedded, with_times=True) == before
@@ -142,6 +155,26 @@ def test_a_refused_load_says_which_versions_and_writes_nothing(
         load_graph_files(file, graph, source_id="crm", options=LoadOptions(dry_run=True))
     assert graph_digest(writer, with_times=True) == before
     assert load(graph, file, company([(1, 0, 3, "mended")])) == 1
+
+
+def test_a_version_that_the_same_load_takes_back_is_in_nobodys_way(
+    graph: GraphSettings, writer: GraphWriter, tmp_path: Path
+) -> None:
+    file = tmp_path / "policy.jsonl"
+    load(graph, file, company([(1, 0, None, "a")]))
+    with pytest.raises(InputError, match="P: P@1 and P@2 would both hold"):
+        load(graph, file, company([(2, 0, None, "b")]))
+    assert load(graph, file, company([(2, 0, None, "b")]), prune=True) == 2
+    assert [version.id for version in policy_history(graph, "P")] == ["P@2"]
+    # Another source keeps it: its version, or no more than that it is the policy's.
+    keeps = company([(2, 0, None, "b")])
+    for said in (keeps, [row for row in keeps if row.get("label") != "PolicyVersion"]):
+        load(graph, file, said, source="web", prune=True)
+        with pytest.raises(InputError, match="P: P@2 and P@3 would both hold"):
+            load(graph, file, company([(3, 0, None, "c")]), prune=True)
+    load(graph, file, company([]), source="web", prune=True)
+    assert load(graph, file, company([(3, 0, None, "c")]), prune=True) == 2
+    assert writer.read(statements.overlapping_versions(), what="read") == []
 
 
 def test_a_second_source_saying_the_same_reopens_nothing(

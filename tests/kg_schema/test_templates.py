@@ -76,13 +76,13 @@ def test_samples_differ_in_length_and_in_what_is_null() -> None:
     )
     samples = parse_template("t", text).samples()
     assert [(len(str(one["id"])), one["topic"]) for one in samples] == [
-        (8, "~" * 8),
+        (8, "_" * 8),
         (8, None),
-        (20, "~" * 10),
+        (20, "_" * 10),
         (20, None),
     ]
     assert {(str(one["on"]), one["limit"]) for one in samples} == {("1000-01-01", 2)}
-    assert [one["names"] for one in samples[1:3]] == [["~" * 8], ["~" * 20]]
+    assert [one["names"] for one in samples[1:3]] == [["_" * 8], ["_" * 20]]
 
 
 def test_a_value_is_never_in_the_message() -> None:

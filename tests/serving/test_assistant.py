@@ -315,6 +315,26 @@ async def test_preparing_a_graph_that_hangs_delays_nobody_and_ends_with_the_assi
             await assistant.prepare(patience_s=0.2)
 
 
+async def test_how_preparing_ended_is_logged(model_dir, small_graph, caplog, monkeypatch):
+    async def prepare(graph):
+        async with Assistant.open(model_dir, graph, SETTINGS) as assistant:
+            await assistant.prepare(patience_s=60)
+
+    caplog.set_level("INFO")
+    await prepare(small_graph)
+    assert "templates are planned; refused: " in caplog.text
+    await prepare(GraphSettings("bolt://127.0.0.1:1"))
+    assert "templates are planned when they are asked" in caplog.text
+
+    async def broken(self):
+        raise KeyError("of nobody's making")
+
+    monkeypatch.setattr(GraphClient, "prepare", broken)
+    await prepare(small_graph)
+    assert "templates were not planned" in caplog.text
+    assert "of nobody's making" in caplog.text
+
+
 async def test_names_are_read_once_and_renewed_in_the_background(model_dir, small_graph):
     async with GraphClient(small_graph) as client:
         graph = Failing(client)

@@ -1,3 +1,3 @@
-from tests.components.training.conftest import base, shards
+from tests.components.training.conftest import base, shards, staging
 
-__all__ = ["base", "shards"]
+__all__ = ["base", "shards", "staging"]

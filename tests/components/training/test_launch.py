@@ -97,12 +97,17 @@ def test_a_nodes_log_ends_in_which_rank_failed_and_what_it_said() -> None:
     assert last_words(said) == "first things first | no shelf"
     assert last_words(["Traceback", "No module named torch"]) == "Traceback | No module named torch"
     assert last_words([]) == "it wrote nothing"
+    meeting = "[W731 12:00:00.123456789 socket.cpp:767] [c10d] The IPv6 network addresses of (x, 1)"
+    assert last_words([meeting, said[1], f"[rank1]:{meeting}", said[3], *report]) == (
+        "rank 1 was ended by signal 9: first things first | no shelf"
+    )
+    assert last_words([meeting]) == meeting
 
 
-def test_a_failing_rank_is_named_with_its_last_lines_and_the_others_end() -> None:
+def test_a_failing_rank_is_named_with_its_last_lines_and_the_others_end(tmp_path: Path) -> None:
     events: list[Event] = []
     with pytest.raises(LaunchError) as caught:
-        follow(MODULE, ["fail"], ranks=2, threads=1, on_event=events.append)
+        follow(MODULE, ["fail", str(tmp_path)], ranks=2, threads=1, on_event=events.append)
     assert "rank 1 exited with 3" in str(caught.value)
     assert "the shelf is empty" in str(caught.value)
     assert "\n" not in str(caught.value)

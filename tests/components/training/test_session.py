@@ -10,12 +10,15 @@ from safetensors.torch import load_file
 
 from components.model_dir import load_model, read_compression, read_model_manifest
 from components.shard import ShardSettings, shard_tickets
-from components.training import Distillation, Lora, TrainSpec
+from components.training import Distillation, Lora, TrainResult, TrainSpec, run_training
 from components.training.loop import TicketTrainer
+from components.training.mirror import Mirror
+from components.training.session import train
 from kg_schema.errors import InputError
 from tests.components.training.tiny import (
     LABELS,
     THINGS,
+    THIS_PROCESS,
     make_classifier,
     make_decoder,
     make_trimmed,
@@ -88,6 +91,19 @@ def test_a_resumed_training_ends_bit_identical(spec: TrainSpec, tmp_path, monkey
     wanted = weights(Path(undisturbed.out))
     for name, value in weights(Path(spec.out)).items():
         assert torch.equal(value, wanted[name]), name
+
+
+def test_a_training_whose_disk_is_gone_goes_on_from_the_object_store(
+    spec: TrainSpec, staging: str, tmp_path, monkeypatch
+) -> None:
+    def start(disk: str) -> TrainResult:
+        here = replace(spec, checkpoints=str(tmp_path / disk))
+        return train(here, THIS_PROCESS, lambda kind, **values: None, Mirror(staging))
+
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        stop_at(12, patch)
+        start("gone")
+    assert start("another").resumed_from == 10
 
 
 def test_a_resumed_training_stays_in_its_precision(spec: TrainSpec, monkeypatch) -> None:
@@ -238,6 +254,13 @@ def test_adapters_are_merged_into_a_plain_language_model(spec: TrainSpec, tmp_pa
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed
     assert all("proj" in name for name in changed)
+
+
+def test_a_mistyped_folder_is_looked_for_here_alone(spec, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("components.base_model._from_hub", lambda name: pytest.fail(name))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="no such file"):
+        run_training(replace(spec, model_dir="models/techer"))
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,7 @@ def test_a_setting_nobody_reads_is_refused(tmp_path: Path) -> None:
         {"learning_rate": 0.0},
         {"batch_size": 33},
         {"distillation": Distillation()},
+        {"trainer": "trainjob://deskgraph/torch", "teacher": "t"},
         {"distillation": Distillation(temperature=0.0), "teacher": "t"},
         {"distillation": Distillation(augment=-1), "teacher": "t"},
         {"distillation": Distillation(augment=1, soft_weight=0.0), "teacher": "t"},

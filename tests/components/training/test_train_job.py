@@ -10,20 +10,16 @@ import subprocess
 import sys
 import threading
 import time
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
-import torch
 import yaml
 
 from components import s3
 from components.cluster import TRAIN_JOB, Cluster, ClusterError
-from components.finetune import FinetuneSettings, finetune_model
 from components.launch import EVENT_MARK, LaunchError
 from components.storage import StorageError, in_object_store, output_dir
 from components.training import TrainResult, TrainSpec, run_training, write_spec
@@ -31,10 +27,8 @@ from components.training.spec import write_result
 from components.training.train_job import read_trainer, run_train_job
 from kg_schema.errors import InputError
 from serving.manifest import write_manifest
-from tests.components.training.kubelet import Kubelet, put_node, say
-from tests.components.training.tiny import weights
+from tests.components.training.kubelet import put_node, say
 from tests.kube_server import NAMESPACE, TOKEN, KubeServer
-from tests.s3_server import S3Server
 
 TRAINER = f"trainjob://{NAMESPACE}/deskgraph-torch"
 STEP = """
@@ -50,22 +44,6 @@ with reported():
 @pytest.fixture(autouse=True)
 def looking_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("components.training.train_job.POLL_S", 0.05)
-
-
-@pytest.fixture
-def staging(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
-    """An unused location on the S3 server, with its keys in the environment."""
-    for name, value in s3_server.env.items():
-        if name != "AWS_REGION":
-            monkeypatch.setenv(name, value)
-    return f"s3://{s3_server.bucket}/{uuid.uuid4().hex[:8]}"
-
-
-@pytest.fixture
-def kubelet(kube: KubeServer, s3_server: S3Server) -> Iterator[Kubelet]:
-    kubelet = Kubelet(kube, s3_server)
-    yield kubelet
-    kubelet.stop()
 
 
 @pytest.fixture
@@ -140,75 +118,18 @@ def later(act: Callable[..., object], *given: object, after_s: float = 0.3) -> N
 def name_of_the_job(kube: KubeServer, spec: TrainSpec) -> str:
     """Creates the job as a step does that then loses the cluster; tells its name."""
     before = set(kube.names(TRAIN_JOB))
-    on_create(kube, lambda name: kube.away_for(0.4))
+    on_create(kube, lambda name: kube.away_for(60))
     cluster = Cluster(NAMESPACE, kube.client(), retry_for_s=0.0)
     with pytest.raises(ClusterError, match="away"):
         run_train_job(spec, lambda event: None, cluster)
     kube.on_write = lambda verb, body: None
-    time.sleep(0.5)
+    kube.away_for(0)
     (name,) = set(kube.names(TRAIN_JOB)) - before
     return name
 
 
 def created(kube: KubeServer) -> int:
     return sum(verb == "create" for verb, _, _ in kube.requests)
-
-
-def ranks_below(pid: int) -> list[psutil.Process]:
-    return psutil.Process(pid).children(recursive=True)
-
-
-def kill_rank_one_after_a_checkpoint(kubelet: Kubelet, staging: str) -> None:
-    end = time.monotonic() + 280
-    while time.monotonic() < end:
-        if any(each.name.endswith("whole.json") for each in s3.find_objects(staging)):
-            ranks_below(kubelet.processes[1].pid)[0].kill()
-            return
-        time.sleep(0.05)
-
-
-@pytest.mark.timeout(600)
-def test_two_nodes_go_on_after_a_killed_rank_and_train_what_two_ranks_here_do(
-    base: Path,
-    shards: Path,
-    staging: str,
-    kube: KubeServer,
-    kubelet: Kubelet,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("components.cluster._configured", kube.client)
-    one = FinetuneSettings(
-        epochs=12, batch_size=8, learning_rate=3e-3, max_length=32, threads=1, precision="fp32"
-    )
-    finetune_model(str(shards), str(base), str(tmp_path / "here"), one, str(tmp_path / "c"))
-
-    with output_dir(f"{staging}/shards") as out:
-        shutil.copytree(shards, out, dirs_exist_ok=True)
-    two = replace(one, ranks=1, nodes=2, trainer=TRAINER)
-    private = f"{staging}/model.staging"
-    given = (f"{staging}/shards", str(base), str(tmp_path / "there"), two, private)
-    killer = threading.Thread(target=kill_rank_one_after_a_checkpoint, args=(kubelet, private))
-    killer.start()
-    with pytest.raises(LaunchError) as caught:
-        finetune_model(*given)
-    killer.join()
-    assert "node 1 exited with 1: rank 1 was ended by signal 9" in str(caught.value)
-    assert "node 0" in str(caught.value)
-    assert kube.names(TRAIN_JOB) == []
-    assert not (tmp_path / "there").exists()
-
-    result = finetune_model(*given)
-    assert result.training.resumed_from >= 5
-    assert (result.training.steps, result.training.ranks) == (60, 2)
-    assert result.training.out == str(tmp_path / "there")
-    here, there = weights(tmp_path / "here"), weights(tmp_path / "there")
-    assert here.keys() == there.keys()
-    assert all(torch.equal(here[name], there[name]) for name in here)
-    assert kube.names(TRAIN_JOB) == []
-    assert s3.find_objects(private) == []
-    assert len({job["metadata"]["name"] for job in kubelet.jobs}) == 1
-    assert len(kubelet.jobs) == 2
 
 
 def test_a_job_that_is_done_before_the_first_look_is_fetched_and_cleared_away(
@@ -342,6 +263,32 @@ def test_events_of_rank_0_are_relayed_once_and_bad_input_on_any_rank_is_told(
     assert told == ["one", "two"]
 
 
+def test_bad_input_is_told_though_the_log_could_not_be_read_at_first(
+    kube: KubeServer, spec: TrainSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = {"event": "error", "exit_code": 2, "what": "no labels", "where": "x", "fix": ""}
+
+    def play(name: str) -> None:
+        ended = {"terminated": {"exitCode": 1, "reason": "Error"}}
+        put_node(kube, name, 0, ended, "Failed", f"{EVENT_MARK}{json.dumps(said)}\n")
+        put_node(kube, name, 1, ended, "Failed", "another\n")
+        say(kube, name, "Failed")
+
+    unread = {"0": 2, "1": 1_000}  # the one is read in the end, the other never
+    read = Cluster.log_lines
+
+    def failing(self: Cluster, pod: str, *given: Any) -> list[tuple[str, str]] | None:
+        index = pod.removesuffix("-x")[-1]
+        unread[index] -= 1
+        return None if unread[index] >= 0 else read(self, pod, *given)
+
+    monkeypatch.setattr(Cluster, "log_lines", failing)
+    monkeypatch.setattr("components.cluster._configured", kube.client)
+    on_create(kube, play)
+    with pytest.raises(InputError, match="no labels"):
+        run_training(spec)
+
+
 def test_pods_that_never_start_are_told_with_what_they_wait_for(
     kube: KubeServer, spec: TrainSpec
 ) -> None:
@@ -411,6 +358,19 @@ def test_a_job_that_left_no_result_is_one_line(kube: KubeServer, spec: TrainSpec
     with pytest.raises(LaunchError, match="without a result"):
         run(kube, spec)
     assert kube.names(TRAIN_JOB) == []
+
+
+def test_a_job_that_cannot_be_deleted_keeps_its_result(kube: KubeServer, spec: TrainSpec) -> None:
+    on_create(kube, finish(kube, spec))
+    kube.allowed["trainjobs"].remove("delete")
+    assert run(kube, spec).steps == 10
+    shutil.rmtree(spec.out)
+    kube.allowed["trainjobs"].add("delete")
+    assert run(kube, spec).steps == 10
+    assert created(kube) == 1
+    assert (Path(spec.out) / "config.json").is_file()
+    assert kube.names(TRAIN_JOB) == []
+    assert s3.find_objects(spec.checkpoints) == []
 
 
 def test_an_object_store_that_is_away_leaves_the_job_for_the_next_attempt(

@@ -35,6 +35,7 @@ TALK = {
     "refund_timing": ("when is my refund for the {} paid {}", "the {} refund takes a week"),
 }
 LABELS = sorted(TALK)
+THIS_PROCESS = World(0, 1, torch.device("cpu"))
 
 
 def tickets() -> list[dict[str, str]]:
@@ -225,7 +226,7 @@ def weights(folder: Path) -> dict[str, Any]:
 
 def train_here(spec: TrainSpec) -> TrainResult:
     """What `run_training` does, in this process and as the only rank."""
-    result = train(spec, World(0, 1, torch.device("cpu")), lambda kind, **values: None)
+    result = train(spec, THIS_PROCESS, lambda kind, **values: None)
     drop_checkpoints(Path(spec.checkpoints))
     return result
 
