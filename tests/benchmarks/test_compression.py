@@ -98,7 +98,7 @@ def test_a_changed_recipe_makes_anew_what_depends_on_it_and_nothing_else() -> No
     narrowed = {f"narrowed-{score}" for score in SCORERS}
     winner = {"winner", "winner-served"}
     assert changed(winner=replace(recipe.winner, epochs=9)) == winner
-    assert changed(start=replace(recipe.start, channels=0.5)) == {"winner-start", *winner}
+    assert changed(start=replace(recipe.start, channels=0.25)) == {"winner-start", *winner}
     assert changed(export=replace(recipe.export, precision="fp32")) == {
         f"{row}-served" for row in ROWS
     }
