@@ -33,10 +33,11 @@ class Workbench:
     """Where the models of one seed are made; what is whole there is not made again.
 
     Args:
-        folder: Of this seed and recipe.
+        folder: Of this seed.
         shards: Location of the shards.
         base_model: What the teacher is made from.
         recipe: How.
+        keys: Digest of what each model depends on, by its name (`model_keys`).
         narrows: Whether the pruning scores are compared here; one seed is enough to see that they
             differ, and four prunings a seed would take a quarter of the time.
     """
@@ -45,19 +46,20 @@ class Workbench:
     shards: str
     base_model: str
     recipe: Recipe
+    keys: Mapping[str, str]
     narrows: bool
 
     def trained(self, name: str) -> Path:
         """Returns where a model is."""
-        return self.folder / name
+        return self.folder / f"{name}-{self.keys[name]}"
 
     def served(self, name: str) -> Path:
         """Returns where its export is."""
-        return self.folder / f"{name}-served"
+        return self.trained(f"{name}-served")
 
     def narrowed(self, score: str) -> Path:
         """Returns where the model is whose parts were chosen by a score."""
-        return self.folder / f"narrowed-{score}"
+        return self.trained(f"narrowed-{score}")
 
     def steps(self) -> Iterator[tuple[str, Path, Callable[[Path], object]]]:
         """Yields what is to be made, in order: its name, where it goes, and what makes it."""
@@ -129,10 +131,41 @@ class Workbench:
         return str(self.folder / "checkpoints" / name)
 
 
+def model_keys(recipe: Recipe, sources: Sequence[str]) -> dict[str, str]:
+    """Returns a digest for each model: of its own settings, and of all that it is made from.
+
+    Args:
+        recipe: The settings.
+        sources: Digests of the data and of the base model.
+    """
+    own = recipe.distilled
+    teacher = _digest(*sources, asdict(recipe.teacher))
+    start = _digest(teacher, asdict(recipe.start))
+    # Of these settings alone a student is cut; how it is taught is not among them.
+    cut = _digest(teacher, asdict(own.size), own.vocabulary, own.max_length, own.seed)
+    keys = {
+        "teacher": teacher,
+        "pruned": _digest(teacher, asdict(recipe.pruned)),
+        "distilled": _digest(teacher, asdict(own)),
+        "winner-start": start,
+        "winner": _digest(start, asdict(recipe.winner)),
+        "scratch-start": cut,
+        "scratch": _digest(cut, asdict(recipe.scratch)),
+    }
+    exports = {f"{name}-served": _digest(keys[name], asdict(recipe.export)) for name in ROWS}
+    narrowed = _digest(teacher, asdict(recipe.narrowed))
+    return {**keys, **exports, **{f"narrowed-{score}": narrowed for score in SCORERS}}
+
+
+def _digest(*parts: object) -> str:
+    content = json.dumps(parts, sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:DIGITS]
+
+
 def workbenches(
     work: Path, shards: Path, base_model: str, recipes: Mapping[int, Recipe]
 ) -> list[Workbench]:
-    """Returns the workbench of each seed; another recipe, base or data has another folder.
+    """Returns the workbench of each seed.
 
     Args:
         work: Where all of them are.
@@ -140,14 +173,18 @@ def workbenches(
         base_model: What the teachers are made from.
         recipes: By seed; the pruning scores are compared on the first.
     """
-    seen = [content_sha256(read_manifest(shards)), content_digest(find_base(base_model))]
-    benches: list[Workbench] = []
-    for seed, recipe in recipes.items():
-        parts = json.dumps([asdict(recipe), *seen], sort_keys=True)
-        digest = hashlib.sha256(parts.encode()).hexdigest()[:DIGITS]
-        folder = work / f"seed-{seed}-{digest}"
-        benches.append(Workbench(folder, str(shards), base_model, recipe, narrows=not benches))
-    return benches
+    sources = [content_sha256(read_manifest(shards)), content_digest(find_base(base_model))]
+    return [
+        Workbench(
+            folder=work / f"seed-{seed}",
+            shards=str(shards),
+            base_model=base_model,
+            recipe=recipe,
+            keys=model_keys(recipe, sources),
+            narrows=at == 0,
+        )
+        for at, (seed, recipe) in enumerate(recipes.items())
+    ]
 
 
 def make_all(benches: Sequence[Workbench]) -> None:

@@ -102,9 +102,9 @@ def make_recipe(
     )
     start = replace(
         pruned,
-        layers=1 / 6,
-        channels=1.0,
-        vocabulary=3500,
+        layers=distilled.layers,
+        hidden=distilled.hidden,
+        vocabulary=distilled.vocabulary,
         positions=positions,
         recovery_epochs=0,
     )
@@ -114,7 +114,7 @@ def make_recipe(
         pruned=pruned,
         distilled=distilled,
         start=start,
-        winner=replace(distilled, epochs=6 * passes),
+        winner=replace(distilled, epochs=12 * passes),
         narrowed=narrowed,
         export=ExportSettings(task=task),
     )

@@ -10,18 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from tokenizers import Tokenizer
 
 from serving.contracts import IntentPrediction, ScoredIntent
 from serving.manifest import ManifestError, content_sha256, verify_manifest
 from serving.runtime import open_session
+from serving.tokens import Tokens
 
 SERVING_FILE = "onnx/serving.json"
 MODEL_FILE = "onnx/model.onnx"
 TOKENIZER_FILE = "tokenizer.json"
 LOGITS = "logits"
-ENCODED = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
-"""What the tokenizer calls the inputs of a graph."""
+TYPES = "token_type_ids"
 ALTERNATIVES = 4
 _MIN_TEMPERATURE = 1e-3
 
@@ -70,7 +69,9 @@ class IntentModel:
             )
         self.config = _read_config(model_dir / SERVING_FILE)
         self.version = content_sha256(manifest)[:12]
-        self._tokenizer = _open_tokenizer(model_dir / TOKENIZER_FILE, self.config)
+        self._tokens = Tokens(
+            model_dir / TOKENIZER_FILE, self.config.max_length, self.config.pad_token_id
+        )
         self._session = open_session(model_dir / MODEL_FILE)
         wanted = {node.name for node in self._session.get_inputs()}
         if wanted != set(self.config.inputs):
@@ -104,17 +105,13 @@ class IntentModel:
 
     def logits(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Raw logits, [texts, labels]."""
-        # One text needs no padding, and no handing over to the threads of a batch.
-        encodings = (
-            [self._tokenizer.encode(texts[0])]
-            if len(texts) == 1
-            else self._tokenizer.encode_batch(list(texts))
+        ids, mask = self._tokens.encode(texts)
+        given = {"input_ids": ids, "attention_mask": mask}
+        if TYPES in self.config.inputs:
+            given[TYPES] = np.zeros_like(ids)
+        outputs: list[Any] = self._session.run(
+            [LOGITS], {name: given[name] for name in self.config.inputs}
         )
-        feed = {
-            name: np.array([getattr(each, ENCODED[name]) for each in encodings], np.int64)
-            for name in self.config.inputs
-        }
-        outputs: list[Any] = self._session.run([LOGITS], feed)
         return np.asarray(outputs[0], np.float32)
 
     def _prediction(self, probabilities: NDArray[np.float64]) -> IntentPrediction:
@@ -144,11 +141,3 @@ def _read_config(path: Path) -> ServingConfig:
         return ServingConfig.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except (ValidationError, ValueError) as error:
         raise ManifestError(f"not a serving description: {error}", where=str(path)) from error
-
-
-def _open_tokenizer(path: Path, config: ServingConfig) -> Tokenizer:
-    tokenizer = Tokenizer.from_file(str(path))
-    tokenizer.enable_truncation(config.max_length)
-    pad = tokenizer.id_to_token(config.pad_token_id) or "[PAD]"
-    tokenizer.enable_padding(pad_id=config.pad_token_id, pad_token=pad)
-    return tokenizer

@@ -33,7 +33,7 @@ from components.export.settings import ExportError, ExportResult, ExportSettings
 from components.export.smoothing import smooth_model
 from components.model_dir import lineage_of, load_model, read_model_manifest
 from components.onnx_graph.graph import INPUTS, write_graph
-from components.onnx_graph.leading import leading_only
+from components.onnx_graph.lean import lean_classifier
 from components.onnx_graph.quantise import RECIPES, quantise_graph
 from components.shards import read_manifest as read_shards_manifest
 from components.storage import localise, output_dir
@@ -136,7 +136,7 @@ def export_model(model: str, shards: str, out: str, settings: ExportSettings) ->
         reference = read_with(torch_runner(torch_model), rows, collate, size, "check torch")
         work = _Work(
             model=torch_model,
-            lean=leading_only(torch_model),
+            lean=lean_classifier(torch_model),
             train=train,
             rows=rows,
             collate=collate,
@@ -223,12 +223,12 @@ def _quantised(work: _Work, plain: Path) -> _Graph | None:
         ExportError: None does, and int8 was asked for.
     """
     smoothed, target = work.folder / "smoothed.onnx", work.folder / "int8.onnx"
-    size = TORCH_ROWS[work.settings.task]
-    batches = (work.collate(taken) for taken in by_length(work.train, size, 0, 1))
-    model = smooth_model(work.lean, batches)
-    write_graph(model, smoothed, per_token=work.settings.task == "answer")
+    per_token = work.settings.task == "answer"
     for recipe in RECIPES:
-        quantise_graph(plain if recipe.block else smoothed, target, recipe)
+        if recipe.smooth and not smoothed.is_file():
+            _write_smoothed(work, smoothed)
+        source = smoothed if recipe.smooth else plain
+        quantise_graph(source, target, recipe, lookups=per_token)
         graph = work.try_graph(target, recipe.name, "int8")
         if graph.agreement.passes(work.settings):
             return graph
@@ -238,6 +238,13 @@ def _quantised(work: _Work, plain: Path) -> _Graph | None:
         )
     logger.warning("no int8 graph follows the model closely enough; serving fp32")
     return None
+
+
+def _write_smoothed(work: _Work, path: Path) -> None:
+    size = TORCH_ROWS[work.settings.task]
+    batches = (work.collate(taken) for taken in by_length(work.train, size, 0, 1))
+    model = smooth_model(work.lean, batches)
+    write_graph(model, path, per_token=work.settings.task == "answer")
 
 
 def _times(work: _Work, plain: Path, quantised: _Graph | None) -> dict[str, float]:

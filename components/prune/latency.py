@@ -12,7 +12,7 @@ import torch
 
 from components.model_dir import count_parameters
 from components.onnx_graph.graph import INPUTS, OUTPUT, write_graph
-from components.onnx_graph.leading import leading_only
+from components.onnx_graph.lean import lean_classifier
 from components.onnx_graph.quantise import RECIPES, quantise_graph
 from components.scoring.latency import interleaved_latency
 from components.slicing.families import family_of
@@ -98,7 +98,7 @@ def _caller(
 ) -> Callable[[str], object]:
     """Returns what runs the model's graph once; the next graph takes its files' places."""
     plain, small = Path(folder) / "fp32.onnx", Path(folder) / f"{PRECISION}.onnx"
-    write_graph(leading_only(model), plain, per_token=per_token)
-    quantise_graph(plain, small, RECIPES[0])
+    write_graph(lean_classifier(model), plain, per_token=per_token)
+    quantise_graph(plain, small, RECIPES[0], lookups=per_token)
     session = open_session(small)
     return lambda _text: session.run([OUTPUT], feed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from benchmarks.compression import bench_compression, mean_hits
-from benchmarks.models import ROWS
+from benchmarks.models import ROWS, Workbench, model_keys
 from benchmarks.recipes import make_recipe
 from benchmarks.speed import EXACT, OWN, exact_texts, summarise, texts_of
 from components.scoring.statistics import hits
@@ -84,6 +85,38 @@ def test_few_rows_are_passed_over_oftener_and_the_twin_takes_as_many_steps() -> 
         taught, twin = recipe.distilled, recipe.scratch
         assert twin.epochs == taught.epochs * (1 + taught.copies)
         assert (twin.batch_size, twin.seed) == (taught.batch_size, taught.seed)
+
+
+def test_a_changed_recipe_makes_anew_what_depends_on_it_and_nothing_else() -> None:
+    recipe = make_recipe("intent", 9_000, 7)
+    keys = model_keys(recipe, ["data", "base"])
+
+    def changed(**stages: Any) -> set[str]:
+        others = model_keys(replace(recipe, **stages), ["data", "base"])
+        return {name for name, key in keys.items() if others[name] != key}
+
+    narrowed = {f"narrowed-{score}" for score in SCORERS}
+    winner = {"winner", "winner-served"}
+    assert changed(winner=replace(recipe.winner, epochs=9)) == winner
+    assert changed(start=replace(recipe.start, channels=0.25)) == {"winner-start", *winner}
+    assert changed(export=replace(recipe.export, precision="fp32")) == {
+        f"{row}-served" for row in ROWS
+    }
+    assert changed(narrowed=replace(recipe.narrowed, seed=8)) == narrowed
+    slower = changed(distilled=replace(recipe.distilled, learning_rate=1e-4))
+    assert slower == {"distilled", "distilled-served", "scratch", "scratch-served"}
+    narrower = changed(distilled=replace(recipe.distilled, hidden=0.25))
+    assert narrower == {*slower, "scratch-start"}
+    assert changed(teacher=replace(recipe.teacher, epochs=9)) == keys.keys()
+    assert not {*model_keys(recipe, ["other data", "base"]).values()} & {*keys.values()}
+
+
+def test_no_two_models_of_a_seed_lie_in_one_place(tmp_path: Path) -> None:
+    recipe = make_recipe("intent", 9_000, 7)
+    bench = Workbench(tmp_path, "", "", recipe, model_keys(recipe, []), narrows=True)
+    places = [place for _, place, _ in bench.steps()]
+    assert len({*places}) == len(places)
+    assert {place.parent for place in places} == {tmp_path}
 
 
 def word_tokenizer(known: list[str]) -> Tokenizer:

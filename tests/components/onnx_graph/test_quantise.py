@@ -7,6 +7,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from components.onnx_graph.graph import write_graph
+from components.onnx_graph.lean import lean_classifier
 from components.onnx_graph.quantise import RECIPES, Recipe, quantise_graph
 from tests.components.slicing.tiny import make_model
 
@@ -18,9 +19,12 @@ def logits(path: Path) -> np.ndarray:
     return session.run(["logits"], {"input_ids": IDS, "attention_mask": np.ones_like(IDS)})[0]
 
 
-@pytest.fixture(scope="module", params=["bert", "qwen3"])
+@pytest.fixture(scope="module", params=["bert", "lean", "qwen3"])
 def plain(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("graph") / "fp32.onnx"
+    if request.param == "lean":
+        write_graph(lean_classifier(make_model("bert", "intent")), path, per_token=False)
+        return path
     task = "intent" if request.param == "bert" else "answer"
     write_graph(make_model(request.param, task, tied=True), path, per_token=task == "answer")
     return path
@@ -29,7 +33,7 @@ def plain(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
 def test_every_recipe_is_near_and_smaller(plain: Path, tmp_path: Path, recipe: Recipe) -> None:
     target = tmp_path / "int8.onnx"
-    quantise_graph(plain, target, recipe)
+    quantise_graph(plain, target, recipe, lookups=True)
     wanted, found = logits(plain), logits(target)
     assert np.abs(found - wanted).mean() < 0.05 * wanted.std()
     assert weight_bytes(target) < 0.8 * weight_bytes(plain)
@@ -48,7 +52,8 @@ def test_blocks_follow_peaked_inputs_more_closely(tmp_path: Path) -> None:
     weight[3] /= 100
     errors = {}
     for recipe in (Recipe("tensor"), Recipe("blocks", block=16)):
-        quantise_graph(product(weight, tmp_path / "fp32.onnx"), tmp_path / "int8.onnx", recipe)
+        plain = product(weight, tmp_path / "fp32.onnx")
+        quantise_graph(plain, tmp_path / "int8.onnx", recipe, lookups=False)
         session = ort.InferenceSession(tmp_path / "int8.onnx")
         errors[recipe.name] = np.abs(session.run(["y"], {"x": inputs})[0] - inputs @ weight).mean()
     assert errors["blocks"] < 0.3 * errors["tensor"]
