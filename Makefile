@@ -18,7 +18,7 @@ help:  ## Say what there is
 # Compiled at once, every process starts in half the time, also where Python may write no bytecode.
 # The stamp holds as long as what is asked for (setup.cfg, constraints.txt) does.
 $(VENV)/.ready: setup.cfg constraints.txt
-	@echo "Preparing $(VENV) (pinned, checked by hash; about 3 minutes and 6 GB once)"
+	@echo "Preparing $(VENV) (pinned, checked by hash; about 3 minutes and 6.5 GB once)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --compile-bytecode \
