@@ -21,6 +21,7 @@ from torch import nn
 from torch.nn import functional
 
 from components.onnx_graph.graph import INPUTS
+from components.onnx_graph.lean import Joined
 
 STRENGTH = 0.8
 LEAST = 1e-5  # peaks and weights below count as this; dead dimensions stay finite
@@ -95,7 +96,13 @@ def smooth_model(model: Any, batches: Iterable[Batch]) -> Any:
         scale = _scale(peaks.largest[names[0]], weights.amax(0))
         inverse = nn.Parameter(1 / scale)
         for name in names:
-            smooth.set_submodule(name, SmoothedLinear(layers[name], scale, inverse))
+            layer = layers[name]
+            made = (
+                layer.smoothed(scale, inverse)
+                if isinstance(layer, Joined)
+                else SmoothedLinear(layer, scale, inverse)
+            )
+            smooth.set_submodule(name, made)
     return smooth.eval()
 
 

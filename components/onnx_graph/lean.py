@@ -71,6 +71,31 @@ class _FirstRows(torch.autograd.Function):
         return made.setType(table.type().with_sizes([None, table.type().sizes()[1]]))
 
 
+class Joined(nn.Linear):
+    """Weights of queries, keys and values in one; the attention multiplies by them itself.
+
+    Args:
+        weight: [3 x hidden, hidden].
+        bias: [3 x hidden].
+        inverse: What its inputs are multiplied by, where it is smoothed.
+    """
+
+    def __init__(
+        self, weight: torch.Tensor, bias: torch.Tensor, inverse: nn.Parameter | None = None
+    ) -> None:
+        super().__init__(weight.shape[1], weight.shape[0], device="meta")
+        self.weight, self.bias = nn.Parameter(weight), nn.Parameter(bias)
+        self.inverse = inverse
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Returns what the attention is to read."""
+        return inputs if self.inverse is None else inputs * self.inverse
+
+    def smoothed(self, scale: torch.Tensor, inverse: nn.Parameter) -> Joined:
+        """Returns it with its inputs divided by a scale that its weights make up for."""
+        return Joined(self.weight.detach() * scale, self.bias.detach(), inverse)
+
+
 class FullAttention(nn.Module):
     """Stands for a `BertAttention`.
 
@@ -83,13 +108,15 @@ class FullAttention(nn.Module):
         own = attention.self
         parts = own.query, own.key, own.value
         self.heads, self.output = own.num_attention_heads, attention.output
-        weight = torch.cat([part.weight.detach() for part in parts]).T.contiguous()
-        self.weight = nn.Parameter(weight)
-        self.bias = nn.Parameter(torch.cat([part.bias.detach() for part in parts]))
+        self.joined = Joined(
+            torch.cat([part.weight.detach() for part in parts]),
+            torch.cat([part.bias.detach() for part in parts]),
+        )
 
     def forward(self, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Returns the states after attention, [rows, tokens, hidden]."""
-        read: Any = _Attention.apply(hidden, self.weight, self.bias, mask, self.heads)  # type: ignore[no-untyped-call]
+        own = self.joined
+        read: Any = _Attention.apply(own(hidden), own.weight.T, own.bias, mask, self.heads)  # type: ignore[no-untyped-call]
         attended: torch.Tensor = self.output(read, hidden)
         return attended
 

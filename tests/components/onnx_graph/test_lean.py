@@ -38,6 +38,8 @@ def test_the_leading_token_alone_says_the_same(model: torch.nn.Module) -> None:
 @torch.no_grad()
 def test_it_says_the_same_when_it_is_smoothed(model: torch.nn.Module) -> None:
     lean = smooth_model(lean_classifier(model), [BATCH])
+    smoothed = [each.joined.inverse is not None for each in lean.attentions]
+    assert smoothed and all(smoothed)
     torch.testing.assert_close(lean(**BATCH).logits, model(**BATCH).logits, atol=1e-5, rtol=1e-5)
 
 
