@@ -18,7 +18,7 @@ from kg_schema.errors import InputError
 from kg_schema.policies import read_fingerprint
 from kg_schema.progress import format_duration
 from pipelines.client import UNDER_WAY, PipelinesClient, Version, holds, in_states, moment
-from pipelines.registry import find_champion
+from pipelines.registry import read_champion
 from pipelines.schedule import ENABLED, parameters_of
 
 BACK_OFF_S = 3600.0
@@ -70,7 +70,7 @@ def check(client: PipelinesClient, watch: Watch, say: Say, settle_s: float = SET
         InputError: No retraining is scheduled, there is no registry, or the model has to be named.
     """
     current = read_fingerprint(watch.graph)
-    champion = find_champion(watch.tracking_uri, watch.model)
+    champion = read_champion(watch.tracking_uri, watch.model)
     if champion is None:
         say("nothing to compare: there is no champion yet")
         return ""

@@ -56,8 +56,8 @@ def find_version(tracking_uri: str, name: str = "", version: str = CHAMPION) -> 
     )
 
 
-def find_champion(tracking_uri: str, name: str = "") -> RegisteredVersion | None:
-    """Returns the champion; None where no version was promoted yet.
+def read_champion(tracking_uri: str, name: str = "") -> RegisteredVersion | None:
+    """Returns the champion's row, wherever its files are; None where no version was promoted yet.
 
     Args:
         tracking_uri: As in `list_versions`.

@@ -5,9 +5,9 @@ import pytest
 from components.register.registration import register_model
 from kg_schema.errors import InputError
 from pipelines.registry import (
-    find_champion,
     find_version,
     list_versions,
+    read_champion,
     rollback,
     show_version,
 )
@@ -46,10 +46,10 @@ def test_one_is_shown_by_number_or_alias(uri):
 
 
 def test_the_champion_is_found_by_the_same_rule_or_there_is_none_yet(uri):
-    assert find_champion(uri, "shop") == find_version(uri, "shop")
-    assert find_champion(uri, "zoo") is None
+    assert read_champion(uri, "shop") == find_version(uri, "shop")
+    assert read_champion(uri, "zoo") is None
     with pytest.raises(InputError, match="several models are registered; name one of bank, shop"):
-        find_champion(uri)
+        read_champion(uri)
 
 
 def test_a_rollback_swaps_champion_and_previous_and_twice_is_back(uri):
@@ -63,7 +63,7 @@ def test_a_rollback_swaps_champion_and_previous_and_twice_is_back(uri):
 
 
 def test_where_there_is_no_registry_it_says_so_and_makes_none(tmp_path):
-    for look in (list_versions, find_version, find_champion):
+    for look in (list_versions, find_version, read_champion):
         with pytest.raises(InputError, match="no registry"):
             look(f"sqlite:///{tmp_path / 'none' / 'mlflow.db'}")
     assert list(tmp_path.iterdir()) == []
