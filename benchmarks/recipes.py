@@ -93,6 +93,7 @@ def make_recipe(
         vocabulary=6000,
         positions=positions,
         augment=3,
+        probe=0.0 if fresh else 0.5,  # random weights have no opinion
         epochs=4 * passes,
         batch_size=64,
         learning_rate=1.5e-3,
@@ -114,7 +115,7 @@ def make_recipe(
         pruned=pruned,
         distilled=distilled,
         start=start,
-        winner=replace(distilled, epochs=12 * passes),
+        winner=replace(distilled, epochs=12 * passes, activation="relu"),
         narrowed=narrowed,
         export=ExportSettings(task=task),
     )

@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -65,11 +65,16 @@ class DistillSettings:
         precision: `auto` probes.
         freeze_embeddings: The embeddings keep their values.
         dropout: Of the student while it learns; negative keeps the model's own.
+        activation: Of the student's feed-forward blocks, from now on; empty keeps what they have.
+            `relu` takes a small encoder 8% less time than the `gelu` of its teacher.
         teacher_cache: Folder of the teacher's kept outputs, where several trainings share them;
             empty keeps them with the checkpoints.
         augment: Copies of each train row with other words, learned from the teacher alone, for
             task `intent`; rows of task `answer` have none, whatever this says, so that one profile
             serves both tasks.
+        probe: Share of the teacher's distribution that a linear probe on the base model's frozen
+            embeddings takes, a second opinion (`components.training.probe`); 0 for none. Like
+            `augment` for task `intent` alone. The base model is the one that the teacher names.
         divergence: Between teacher and student: `forward` or `reverse` KL, or `jsd`.
         top_k: Tokens kept of the teacher's logits at each target token, for task `answer`; 0 runs
             the teacher along.
@@ -100,8 +105,10 @@ class DistillSettings:
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     freeze_embeddings: bool = True
     dropout: float = -1.0
+    activation: str = ""
     teacher_cache: str = ""
     augment: int = 0
+    probe: float = 0.0
     divergence: Divergence = "forward"
     top_k: int = 0
     relation: Relation = "states"
@@ -147,6 +154,7 @@ class DistillSettings:
             hidden_weight=self.hidden_weight,
             cache=self.teacher_cache,
             augment=self.copies,
+            probe=self.probe if self.task == "intent" else 0.0,
             divergence=self.divergence,
             top_k=self.top_k,
             relation=self.relation,
@@ -230,13 +238,14 @@ def distill_model(
             learning_rate=settings.learning_rate,
             warmup=settings.warmup,
             dropout=settings.dropout,
+            activation=settings.activation,
             max_length=taught.max_length,
             seed=settings.seed,
             ranks=settings.ranks,
             threads=settings.threads,
             precision=settings.precision,
             freeze_embeddings=settings.freeze_embeddings,
-            distillation=settings.distillation,
+            distillation=replace(settings.distillation, base_model=manifest.get("base_model", "")),
             compression=taught.compression,
             lineage={"base_model": taught.base_model},
             what="distill",

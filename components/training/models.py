@@ -19,17 +19,21 @@ PLAIN = {"local_files_only": True, "trust_remote_code": False}
 WEIGHTS_ONLY = {"dtype": torch.float32, "use_safetensors": True}
 
 
-def open_model(directory: Path, task: Task, labels: Sequence[str]) -> tuple[Any, Any]:
+def open_model(
+    directory: Path, task: Task, labels: Sequence[str], activation: str = ""
+) -> tuple[Any, Any]:
     """Opens a Hugging Face directory in fp32 on the CPU.
 
     A directory of ours is verified first; a base model needs no manifest. For task `intent` a
-    directory without a classification head gets a fresh one for `labels`.
+    directory without a classification head gets a fresh one for `labels`. An `activation` takes
+    the place of its feed-forward blocks' own.
 
     Returns:
         The model and its tokenizer, which knows a padding token.
 
     Raises:
-        InputError: It is no model directory, or its head is for other labels.
+        InputError: It is no model directory, its head is for other labels, or the activation is
+            none that it can have.
         ManifestError: It has a manifest that does not hold.
     """
     from transformers import (
@@ -45,6 +49,8 @@ def open_model(directory: Path, task: Task, labels: Sequence[str]) -> tuple[Any,
     try:
         config = AutoConfig.from_pretrained(directory, **PLAIN)
         tokenizer = AutoTokenizer.from_pretrained(directory, **PLAIN)
+        if activation:
+            _set_activation(config, activation, directory)
         options = {"config": config, **WEIGHTS_ONLY, **PLAIN}
         if task == "answer":
             decodes = getattr(config, "is_decoder", False)
@@ -61,6 +67,18 @@ def open_model(directory: Path, task: Task, labels: Sequence[str]) -> tuple[Any,
     if model.config.pad_token_id is None:
         model.config.pad_token_id = tokenizer.pad_token_id
     return model, tokenizer
+
+
+def _set_activation(config: Any, name: str, directory: Path) -> None:
+    from transformers.activations import ACT2FN
+
+    if name not in ACT2FN:
+        raise InputError(f"unknown activation {name!r}", fix="use one of transformers', like relu")
+    if not hasattr(config, "hidden_act"):
+        raise InputError(
+            f"a {config.model_type} model's activation cannot be chosen", where=str(directory)
+        )
+    config.hidden_act = name
 
 
 def _fit_head(config: Any, labels: Sequence[str], directory: Path) -> None:

@@ -112,7 +112,7 @@ def _open(spec: TrainSpec, world: World, tell: Tell, mirror: Mirror | None) -> S
         raise InputError("no labels to learn", where=spec.shards)
     set_seed(spec.seed)
     directory = localise(spec.model_dir)
-    model, tokenizer = open_model(directory, spec.task, labels)
+    model, tokenizer = open_model(directory, spec.task, labels, spec.activation)
     if spec.dropout >= 0:
         set_dropout(model, spec.dropout)
     if spec.lora is not None:

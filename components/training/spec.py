@@ -69,6 +69,9 @@ class Distillation:
         augment: Copies of each train row with other words (`components.training.augment`), which
             the teacher reads and no label goes with; an epoch is 1 + `augment` times as long.
             Task `intent` only.
+        probe: Share of the teacher's distribution that a linear probe on the base model's frozen
+            embeddings (`components.training.probe`) takes; 0 for none. Task `intent` only.
+        base_model: That base model, as in fine-tuning; wanted with `probe`.
     """
 
     temperature: float = 2.0
@@ -78,6 +81,8 @@ class Distillation:
     layer_map: tuple[tuple[int, int], ...] = ()
     cache: str = ""
     augment: int = 0
+    probe: float = 0.0
+    base_model: str = ""
     divergence: Divergence = "forward"
     top_k: int = 0
     relation: Relation = "states"
@@ -108,6 +113,10 @@ class Distillation:
             raise InputError(
                 "changed texts have no answers to learn", fix="set augment to 0 for task answer"
             )
+        if not 0 <= self.probe <= 1:
+            raise InputError(f"probe is {self.probe}", fix="use a share from 0 to 1")
+        if self.probe and task == "answer":
+            raise InputError("a probe names intents", fix="set probe to 0 for task answer")
         if self.augment and not (self.soft_weight or self.hidden_weight):
             raise InputError(
                 "changed texts have no labels to learn", fix="use a soft_weight or set augment to 0"
@@ -139,6 +148,8 @@ class TrainSpec:
         max_grad_norm: Gradients are clipped to this norm.
         label_smoothing: Share of the label's mass spread over all classes.
         dropout: Of hidden states and attention, while training; negative keeps the model's own.
+        activation: Of the feed-forward blocks, as transformers names it, in the published model
+            too; empty keeps the model's own.
         max_length: Tokens a row is cut to (prompt and target together for `answer`).
         seed: Of the head's initialisation, the order of rows and dropout.
         ranks: Processes on each node.
@@ -171,6 +182,7 @@ class TrainSpec:
     max_grad_norm: float = 1.0
     label_smoothing: float = 0.0
     dropout: float = -1.0
+    activation: str = ""
     max_length: int = 64
     seed: int = 7
     ranks: int = RANKS
@@ -224,6 +236,12 @@ class TrainSpec:
             raise InputError("distillation without a teacher", fix="name the teacher's directory")
         if self.distillation is not None:
             self.distillation.require_fit(self.task)
+            if self.distillation.probe and not self.distillation.base_model:
+                raise InputError(
+                    "the teacher names no base model to probe",
+                    where=self.teacher,
+                    fix="set probe to 0, or fine-tune the teacher with `deskgraph`",
+                )
 
 
 @dataclass(frozen=True)

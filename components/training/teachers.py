@@ -17,6 +17,7 @@ from torch.nn import functional
 from components.training.data import IGNORED, Batch, Collator, TicketRows, by_length
 from components.training.divergences import TopLogits, keep_top
 from components.training.losses import Teacher, TeacherOutputs, pool_hidden, scored_positions
+from components.training.probe import mix_opinions
 from components.training.relations import watched
 from components.training.spec import Task
 from components.training.world import World
@@ -39,6 +40,21 @@ class CachedTeacher:
     def __init__(self, tensors: Kept, device: torch.device) -> None:
         self._tensors = tensors
         self._device = device
+
+    @property
+    def means(self) -> torch.Tensor:
+        """The mean state of the last compared layer, [rows, width]."""
+        return self._tensors["hidden"][:, -1, 1]
+
+    def with_opinion(self, said: torch.Tensor, share: float) -> CachedTeacher:
+        """Returns a teacher whose distribution is a weighted mean of its own and another.
+
+        Args:
+            said: The other's probabilities, [rows, classes].
+            share: Its weight.
+        """
+        logits = mix_opinions(self._tensors["logits"], said, share)
+        return CachedTeacher({**self._tensors, "logits": logits}, self._device)
 
     def __call__(self, batch: Batch) -> TeacherOutputs:
         """Looks the rows of a batch up."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
+from components.base_model import find_base
 from components.model_dir import load_model, model_labels
 from components.storage import local_path, localise
 from components.training.checkpoint import content_digest
-from components.training.data import Collator
+from components.training.data import Collator, TicketRows
 from components.training.losses import (
     HiddenProjection,
     Objective,
@@ -20,12 +21,14 @@ from components.training.losses import (
     spread_layers,
 )
 from components.training.matching import require_comparable, token_map
-from components.training.models import backbone_layers
+from components.training.models import backbone_layers, open_model
 from components.training.opened import Session, read_train_rows
+from components.training.probe import fit_probe
 from components.training.relations import common_heads, last_projections
 from components.training.spec import Distillation
 from components.training.teachers import (
     CachedAndLiveTeacher,
+    CachedTeacher,
     LiveTeacher,
     Pairs,
     Reading,
@@ -117,21 +120,48 @@ class _Lesson:
         )
 
     def _kept_classes(self, pairs: Pairs) -> Teacher:
-        """Returns a classifier's outputs on its own tokens; rows are matched by their place."""
-        spec, shards = self._session.spec, self._session.shards
-        if model_labels(self._teacher) != list(self._session.manifest["labels"]):
-            raise InputError("the teacher knows other labels than the shards", where=spec.teacher)
-        augment = self._weights.augment
+        """Returns a classifier's outputs, mixed with a probe's where that is asked for."""
+        session, share = self._session, self._weights.probe
+        labels = list(session.manifest["labels"])
+        if model_labels(self._teacher) != labels:
+            raise InputError(
+                "the teacher knows other labels than the shards", where=session.spec.teacher
+            )
+        teacher, rows = self._classes_of(
+            self._teacher, self._tokenizer, localise(session.spec.teacher), pairs
+        )
+        if not share:
+            return teacher
+        base = find_base(self._weights.base_model)
+        model, tokenizer = open_model(base, "intent", labels)
+        last = len(backbone_layers(model))
+        means = self._classes_of(model, tokenizer, base, ((1, last),))[0].means
+        wanted = torch.tensor([row.labels[0] for row in rows.rows])
+        said = fit_probe(means, wanted, len(labels)) if session.world.first else None
+        return teacher.with_opinion(cast("torch.Tensor", session.world.from_first(said)), share)
+
+    def _classes_of(
+        self, model: Any, tokenizer: Any, directory: Path, pairs: Pairs
+    ) -> tuple[CachedTeacher, TicketRows]:
+        """Returns a classifier's outputs on its own tokens, and the rows, matched by their place.
+
+        Args:
+            model: The classifier.
+            tokenizer: Its own.
+            directory: Where it was opened from.
+            pairs: (student layer, its layer) whose states are kept.
+        """
+        spec, shards, augment = self._session.spec, self._session.shards, self._weights.augment
         key = cache_key(
-            content_digest(localise(spec.teacher)),
+            content_digest(directory),
             content_digest(shards),
             spec.max_length,
             [layer for _, layer in pairs],
             *([augment, spec.seed] if augment else []),
         )
-        rows = read_train_rows(spec, shards, self._tokenizer)
-        collator = Collator(spec.task, self._tokenizer.pad_token_id)
-        return self._kept(key, rows, Reading(pairs), collator)
+        rows = read_train_rows(spec, shards, tokenizer)
+        collator = Collator(spec.task, tokenizer.pad_token_id)
+        return cast("CachedTeacher", self._kept(model, key, rows, Reading(pairs), collator)), rows
 
     def _kept_answers(self, pairs: Pairs) -> Teacher:
         """Returns a language model's outputs on the student's tokens."""
@@ -146,16 +176,18 @@ class _Lesson:
             weights.temperature,
             None if self._vocabulary is None else self._vocabulary.tolist(),
         )
-        return self._kept(key, session.rows, reading, session.collator)
+        return self._kept(self._teacher, key, session.rows, reading, session.collator)
 
-    def _kept(self, key: str, rows: Any, reading: Reading, collator: Collator) -> Teacher:
+    def _kept(
+        self, model: Any, key: str, rows: TicketRows, reading: Reading, collator: Collator
+    ) -> Teacher:
         session = self._session
         kept = self._weights.cache
         folder = local_path(kept) if kept else session.folder / TEACHER_FOLDER
         what = f"{session.spec.what}: reading the teacher"
         session.tell("start", what=what, total=len(rows))
         return read_teacher(
-            self._teacher,
+            model,
             rows,
             reading,
             folder / f"{key}.safetensors",

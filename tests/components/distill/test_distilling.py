@@ -63,6 +63,36 @@ def test_a_student_is_cut_taught_and_described(teacher, shards, tmp_path) -> Non
     assert not checkpoints.exists()
 
 
+def test_a_student_gets_another_activation_for_good(teacher, shards, tmp_path) -> None:
+    settings = DistillSettings(layers=0.5, epochs=6, activation="relu", **TAUGHT)
+    out, c = tmp_path / "out", str(tmp_path / "c")
+    result = distill_model(str(teacher), str(shards), str(out), settings, c)
+    assert result.training.validation["accuracy"] >= 0.9
+    assert load_model(out)[0].config.hidden_act == "relu"
+    assert load_model(teacher)[0].config.hidden_act == "gelu"
+    with pytest.raises(InputError, match="unknown activation 'rellu'"):
+        wrong = replace(settings, activation="rellu")
+        distill_model(str(teacher), str(shards), str(tmp_path / "o"), wrong, c)
+
+
+def test_a_student_hears_a_probe_of_the_base_model_too(teacher, shards, tmp_path) -> None:
+    settings = DistillSettings(layers=0.5, epochs=1, augment=1, hard_weight=0.0, **TAUGHT)
+    learned = {}
+    for share in (0.0, 0.5, 1.0):
+        out, c = tmp_path / f"{share}", str(tmp_path / "c")
+        distill_model(str(teacher), str(shards), str(out), replace(settings, probe=share), c)
+        learned[share] = logits(out, "intent")
+    assert not torch.allclose(learned[0.0], learned[0.5], atol=1e-3)
+    assert not torch.allclose(learned[1.0], learned[0.5], atol=1e-3)
+
+
+def test_a_teacher_that_names_no_base_model_is_not_probed(shards, tmp_path) -> None:
+    teacher = make_classifier(tmp_path / "teacher")
+    settings = DistillSettings(layers=0.5, epochs=1, probe=0.5, **TAUGHT)
+    with pytest.raises(InputError, match="names no base model"):
+        distill_model(str(teacher), str(shards), str(tmp_path / "o"), settings, str(tmp_path / "c"))
+
+
 def test_a_given_student_keeps_its_shape_and_what_it_tells_of_itself(
     teacher, shards, tmp_path
 ) -> None:

@@ -47,6 +47,9 @@ def test_a_setting_nobody_reads_is_refused(tmp_path: Path) -> None:
         {"distillation": Distillation(augment=-1), "teacher": "t"},
         {"distillation": Distillation(augment=1, soft_weight=0.0), "teacher": "t"},
         {"distillation": Distillation(augment=1), "teacher": "t", "task": "answer"},
+        {"distillation": Distillation(probe=1.5, base_model="b"), "teacher": "t"},
+        {"distillation": Distillation(probe=0.5), "teacher": "t"},
+        {"distillation": Distillation(probe=0.5, base_model="b"), "teacher": "t", "task": "answer"},
     ],
 )
 def test_settings_that_cannot_train_are_bad_input(wrong) -> None:
