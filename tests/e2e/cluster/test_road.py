@@ -34,7 +34,9 @@ SHOTS = Path("out/e2e")
 TICKET = "How long does standard shipping take, and what does it cost?"
 EXPERIMENT = "e2e"
 STAND_IN = "e2e-object-store"
-STEP = "detect_change"
+STEP, TRAINING = "detect_change", "finetune"
+TRAINED_S = 20  # past the first checkpoint
+KILL_ALL = "import os; os.kill(-1, 9)"  # but the first process, which then says what happened
 STALE_TOKEN = "a.stale.token"
 NEW_TICKET = "How long is a gift card valid?"
 
@@ -116,14 +118,18 @@ def scheduled(installed: Installed, from_the_page: Seen) -> str:
 
 @pytest.fixture(scope="module")
 def reworded(installed: Installed, scheduled: str) -> Seen:
-    """A policy says something else; a step's pod is deleted on the way."""
+    """A policy says something else; a rank is killed, and the pipelines' service starts again."""
     known = _known(installed)
     _set_policy(installed, company.REWORDED, "Standard shipping costs 4.50 euro and takes 2 days.")
     before = time.monotonic()
     at_once = ask(installed.site, TICKET)
     run_id = _new_run(installed, known)
     started = time.monotonic() - before
-    _delete_a_pod_of(run_id, "shard")
+    _kill_a_rank(after_s=TRAINED_S)
+    name = until("attempt that failed", lambda: _pod_of(run_id, TRAINING, "Failed"), 120)
+    said = kubectl("-n", PIPELINES, "logs", name, "-c", "main")
+    kubectl("-n", PIPELINES, "rollout", "restart", "deployment/ml-pipeline")
+    kubectl("-n", PIPELINES, "rollout", "status", "deployment/ml-pipeline", "--timeout=120s")
     state = installed.wait(run_id, RUN_S)
     assert state == "SUCCEEDED", _steps(installed, run_id)
     return Seen(
@@ -132,6 +138,7 @@ def reworded(installed: Installed, scheduled: str) -> Seen:
         ask(installed.site, TICKET),
         _champion(installed),
         at_once=at_once,
+        broken=said,
         started_after_s=started,
     )
 
@@ -384,6 +391,20 @@ def _new_run(installed: Installed, known: set[str]) -> str:
 
 def _runs(installed: Installed) -> list[Any]:
     return installed.client().list_runs(page_size=50, sort_by="created_at desc").runs or []
+
+
+def _kill_a_rank(after_s: float) -> None:
+    name = until("rank that trains", lambda: _rank("node-0-1"), RUN_S, every=0.5)
+    time.sleep(after_s)
+    kubectl("-n", NAMESPACE, "exec", name, "--", "python", "-c", KILL_ALL, check=False)
+
+
+def _rank(node: str) -> str | None:
+    for pod in objects("-n", NAMESPACE, "pods", "-l", "jobset.sigs.k8s.io/jobset-name"):
+        name = str(pod["metadata"]["name"])
+        if node in name and pod["status"]["phase"] == "Running":
+            return name
+    return None
 
 
 def _delete_a_pod_of(run_id: str, step: str, after_s: float = 0) -> None:
