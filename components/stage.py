@@ -29,6 +29,8 @@ def reported() -> Iterator[None]:
         SystemExit: With the error's exit code.
     """
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    # A roll-out sends hundreds of tickets: a line each would bury what it says of them.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         yield
     except DeskGraphError as error:

@@ -35,7 +35,7 @@ TICKET = "How long does standard shipping take, and what does it cost?"
 EXPERIMENT = "e2e"
 STAND_IN = "e2e-object-store"
 STEP, TRAINING = "detect_change", "finetune"
-TRAINED_S = 20  # past the first checkpoint
+KEPT_S = 4  # from an epoch's end until its checkpoint is in the object store
 KILL_ALL = "import os; os.kill(-1, 9)"  # but the first process, which then says what happened
 STALE_TOKEN = "a.stale.token"
 NEW_TICKET = "How long is a gift card valid?"
@@ -55,6 +55,7 @@ class Seen:
     train_jobs: list[dict[str, Any]] = field(default_factory=list)
     services: list[str] = field(default_factory=list)
     broken: str = ""
+    mended: str = ""
     started_after_s: float = 0.0
 
 
@@ -125,9 +126,9 @@ def reworded(installed: Installed, scheduled: str) -> Seen:
     at_once = ask(installed.site, TICKET)
     run_id = _new_run(installed, known)
     started = time.monotonic() - before
-    _kill_a_rank(after_s=TRAINED_S)
+    _kill_a_rank(run_id)
     name = until("attempt that failed", lambda: _pod_of(run_id, TRAINING, "Failed"), 120)
-    said = kubectl("-n", PIPELINES, "logs", name, "-c", "main")
+    broken = _said(name)
     kubectl("-n", PIPELINES, "rollout", "restart", "deployment/ml-pipeline")
     kubectl("-n", PIPELINES, "rollout", "status", "deployment/ml-pipeline", "--timeout=120s")
     state = installed.wait(run_id, RUN_S)
@@ -138,7 +139,8 @@ def reworded(installed: Installed, scheduled: str) -> Seen:
         ask(installed.site, TICKET),
         _champion(installed),
         at_once=at_once,
-        broken=said,
+        broken=broken,
+        mended=_said(str(_pod_of(run_id, TRAINING, "Succeeded"))),
         started_after_s=started,
     )
 
@@ -195,7 +197,7 @@ def cut_off(installed: Installed, idle: str) -> tuple[str, str]:
             run = pool.submit(installed.deskgraph, *_retrain_now(installed))
             run_id = _new_run(installed, known)
             name = until("attempt that failed", lambda: _pod_of(run_id, STEP, "Failed"), 120)
-            said = kubectl("-n", PIPELINES, "logs", name, "-c", "main")
+            said = _said(name)
             _stand_in(store)
             return said, run.result(timeout=RUN_S)
     finally:
@@ -277,6 +279,16 @@ def test_a_reworded_policy_retrains_within_a_minute_and_is_answered_at_once(
     assert "4.50" in reworded.at_once["answer"]["text"]
     assert "4.50" in reworded.answer["answer"]["text"]
     assert "4.50" not in from_the_page.answer["answer"]["text"]
+
+
+def test_a_killed_rank_is_named_and_the_training_goes_on_from_its_checkpoint(
+    reworded: Seen,
+) -> None:
+    assert re.search(
+        r"deskgraph-error .*TrainJob .* failed .*rank 1 was ended by signal 9", reworded.broken
+    )
+    assert re.search("epoch 3 of 3", reworded.mended)
+    assert "epoch 1 of 3" not in reworded.mended
 
 
 def test_a_new_policy_with_its_intent_is_served_by_a_new_champion(
@@ -393,18 +405,22 @@ def _runs(installed: Installed) -> list[Any]:
     return installed.client().list_runs(page_size=50, sort_by="created_at desc").runs or []
 
 
-def _kill_a_rank(after_s: float) -> None:
-    name = until("rank that trains", lambda: _rank("node-0-1"), RUN_S, every=0.5)
-    time.sleep(after_s)
-    kubectl("-n", NAMESPACE, "exec", name, "--", "python", "-c", KILL_ALL, check=False)
+def _kill_a_rank(run_id: str) -> None:
+    """Ends what runs on a training's second node, once an epoch is kept."""
+    step = until("training", lambda: _pod_of(run_id, TRAINING), RUN_S, every=0.5)
+    until("end of an epoch", lambda: "epoch 1 of" in _said(step), RUN_S, every=0.5)
+    time.sleep(KEPT_S)
+    kubectl("-n", NAMESPACE, "exec", _rank("node-0-1"), "--", "python", "-c", KILL_ALL, check=False)
 
 
-def _rank(node: str) -> str | None:
-    for pod in objects("-n", NAMESPACE, "pods", "-l", "jobset.sigs.k8s.io/jobset-name"):
-        name = str(pod["metadata"]["name"])
-        if node in name and pod["status"]["phase"] == "Running":
-            return name
-    return None
+def _rank(node: str) -> str:
+    pods = objects("-n", NAMESPACE, "pods", "-l", "jobset.sigs.k8s.io/jobset-name")
+    (name,) = (pod["metadata"]["name"] for pod in pods if node in pod["metadata"]["name"])
+    return str(name)
+
+
+def _said(pod: str) -> str:
+    return kubectl("-n", PIPELINES, "logs", pod, "-c", "main")
 
 
 def _delete_a_pod_of(run_id: str, step: str, after_s: float = 0) -> None:
