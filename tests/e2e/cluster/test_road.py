@@ -60,6 +60,19 @@ class Seen:
 
 
 @pytest.fixture(scope="module")
+def ended(installed: Installed) -> str:
+    """A training that is ended by hand while its ranks work; its state."""
+    client = installed.client()
+    package = str(installed.compile("training"))
+    run_id = client.create_run_from_pipeline_package(
+        package, arguments=installed.parameters, experiment_name=EXPERIMENT
+    ).run_id
+    until("rank at work", lambda: _ranks("Running"), RUN_S)
+    client.terminate_run(run_id)
+    return installed.wait(run_id, RUN_S)
+
+
+@pytest.fixture(scope="module")
 def from_the_page(installed: Installed) -> Iterator[Seen]:
     """A training, uploaded, filled in and started on the page."""
     package = installed.compile("training")
@@ -242,6 +255,11 @@ def rolled_back(installed: Installed, refused: dict[str, str]) -> Seen:
     return Seen("", phase, answer, champion, services=_services())
 
 
+def test_a_run_that_is_ended_takes_its_train_job_along(ended: str) -> None:
+    assert ended == "CANCELED"
+    until("end of the TrainJob", lambda: not objects("-n", NAMESPACE, "trainjobs"), 60)
+
+
 def test_the_form_names_types_and_defaults_every_parameter(from_the_page: Seen) -> None:
     assert len(from_the_page.fields) >= 20
     kinds = [
@@ -410,13 +428,13 @@ def _kill_a_rank(run_id: str) -> None:
     step = until("training", lambda: _pod_of(run_id, TRAINING), RUN_S, every=0.5)
     until("end of an epoch", lambda: "epoch 1 of" in _said(step), RUN_S, every=0.5)
     time.sleep(KEPT_S)
-    kubectl("-n", NAMESPACE, "exec", _rank("node-0-1"), "--", "python", "-c", KILL_ALL, check=False)
+    (name,) = (each for each in _ranks("Running") if "node-0-1" in each)
+    kubectl("-n", NAMESPACE, "exec", name, "--", "python", "-c", KILL_ALL, check=False)
 
 
-def _rank(node: str) -> str:
+def _ranks(phase: str) -> list[str]:
     pods = objects("-n", NAMESPACE, "pods", "-l", "jobset.sigs.k8s.io/jobset-name")
-    (name,) = (pod["metadata"]["name"] for pod in pods if node in pod["metadata"]["name"])
-    return str(name)
+    return [str(pod["metadata"]["name"]) for pod in pods if pod["status"]["phase"] == phase]
 
 
 def _said(pod: str) -> str:
