@@ -93,7 +93,7 @@ def draw(result: Mapping[str, Any], path: Path) -> None:
     import matplotlib as mpl
 
     mpl.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     figure, axes = pyplot.subplots(figsize=(8, 4.5), layout="constrained")
     for row in result["rows"]:
@@ -102,23 +102,26 @@ def draw(result: Mapping[str, Any], path: Path) -> None:
             axes.axhline(share["value"], linestyle=":", color="grey")
             axes.annotate(
                 NAMES[row["row"]],
-                (0.99, share["value"]),
-                va="bottom",
-                ha="right",
+                (0.01, share["value"]),
+                xytext=(0, -3),
+                textcoords="offset points",
+                va="top",
                 xycoords=("axes fraction", "data"),
                 color="grey",
-                fontsize="small",
+                fontsize="x-small",
             )
             continue
         error = [[share["value"] - share["low"]], [share["high"] - share["value"]]]
         size = 40 + 300 * row["parameters"]["total"] / result["rows"][0]["parameters"]["total"]
         bars = axes.errorbar(row["ms"], share["value"], yerr=error, capsize=3, fmt="none")
         axes.scatter(row["ms"], share["value"], s=size, color=bars.lines[2][0].get_color())
+        # What is both is next to what it is of: its words go to the other side.
+        left = row["row"] == WINNER
         axes.annotate(
             f"{NAMES[row['row']]}\n{row['parameters']['total'] / 1e6:.1f}M parameters",
             (row["ms"], share["value"]),
-            # What is both is next to what it is of: its words go below.
-            xytext=(9, -26) if row["row"] == WINNER else (9, 9),
+            xytext=(-9 if left else 9, 9),
+            ha="right" if left else "left",
             textcoords="offset points",
             fontsize="small",
         )
@@ -127,9 +130,10 @@ def draw(result: Mapping[str, Any], path: Path) -> None:
         xlabel=f"ms of processor time, {shape_name(MAIN)}, as served",
         ylabel="right on the test split, %",
     )
-    for axis in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
-        axis("{x:g}")
+    axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(ticker.NullFormatter())
     axes.grid(alpha=0.3)
-    axes.margins(x=0.25, y=0.2)
+    axes.margins(x=0.5, y=0.2)
     figure.savefig(path, dpi=150)
     pyplot.close(figure)
