@@ -100,8 +100,7 @@ def create_nodes(label: str, keys: Sequence[str]) -> str:
     return "\n".join(
         (
             "UNWIND $rows AS row",
-            f"CREATE (n:{name(label)})",
-            f"SET n = {_values(0, ('id', 'content_hash', *keys), _FIRST)}",
+            f"CREATE (n:{name(label)} {_values(0, ('id', 'content_hash', *keys), _FIRST)})",
             "RETURN count(n) AS written",
         )
     )
@@ -114,8 +113,7 @@ def create_relationships(kind: str, start: str, end: str, keys: Sequence[str]) -
             "UNWIND $rows AS row",
             f"MATCH (a:{name(start)} {{id: row[0]}})",
             f"MATCH (b:{name(end)} {{id: row[1]}})",
-            f"CREATE (a)-[r:{name(kind)}]->(b)",
-            f"SET r = {_values(2, ('content_hash', *keys), _FIRST)}",
+            f"CREATE (a)-[r:{name(kind)} {_values(2, ('content_hash', *keys), _FIRST)}]->(b)",
             "RETURN count(r) AS written",
         )
     )
