@@ -80,7 +80,8 @@ class Evidence:
             parts.append(agreed or "nothing compared")
         if self.gateway:
             told = ", ".join(f"{name} {count}" for name, count in sorted(self.gateway.items()))
-            parts.append(f"through the gateway: {told}")
+            why = f" ({self.failure})" if self.failure else ""
+            parts.append(f"through the gateway: {told}{why}")
         return f"at {self.weight}%: {'; '.join(parts)}"
 
 

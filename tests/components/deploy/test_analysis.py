@@ -70,6 +70,13 @@ def test_a_gateway_that_loses_requests_is_told() -> None:
     assert judged(OLD, gateway={"1": 16, "2": 2, "failed": 2}) != []
 
 
+def test_the_line_of_a_step_says_why_requests_failed() -> None:
+    lost = {"1": 356, "2": 40, "failed": 4}
+    line = Evidence(10, OLD, OLD, None, lost, "HTTP 503").line()
+    assert line.endswith("through the gateway: 1 356, 2 40, failed 4 (HTTP 503)")
+    assert Evidence(10, OLD, OLD, None, {"1": 4}).line().endswith("through the gateway: 1 4")
+
+
 def test_what_a_broken_old_one_loses_is_not_the_new_ones_fault() -> None:
     lost = {"2": 10, "failed": 90}
     assert judged(OLD, Counts(), gateway=lost) == []
