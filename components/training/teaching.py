@@ -135,13 +135,13 @@ class _Lesson:
         base = find_base(self._weights.base_model)
         model, tokenizer = open_model(base, "intent", labels)
         last = len(backbone_layers(model))
-        means = self._classes_of(model, tokenizer, base, ((1, last),))[0].means
+        read, _ = self._classes_of(model, tokenizer, base, ((1, last),), "base model")
         wanted = torch.tensor([row.labels[0] for row in rows.rows])
-        said = fit_probe(means, wanted, len(labels)) if session.world.first else None
+        said = fit_probe(read.means, wanted, len(labels)) if session.world.first else None
         return teacher.with_opinion(cast("torch.Tensor", session.world.from_first(said)), share)
 
     def _classes_of(
-        self, model: Any, tokenizer: Any, directory: Path, pairs: Pairs
+        self, model: Any, tokenizer: Any, directory: Path, pairs: Pairs, whom: str = "teacher"
     ) -> tuple[CachedTeacher, TicketRows]:
         """Returns a classifier's outputs on its own tokens, and the rows, matched by their place.
 
@@ -150,6 +150,7 @@ class _Lesson:
             tokenizer: Its own.
             directory: Where it was opened from.
             pairs: (student layer, its layer) whose states are kept.
+            whom: As the progress calls it.
         """
         spec, shards, augment = self._session.spec, self._session.shards, self._weights.augment
         key = cache_key(
@@ -161,7 +162,8 @@ class _Lesson:
         )
         rows = read_train_rows(spec, shards, tokenizer)
         collator = Collator(spec.task, tokenizer.pad_token_id)
-        return cast("CachedTeacher", self._kept(model, key, rows, Reading(pairs), collator)), rows
+        kept = self._kept(model, key, rows, Reading(pairs), collator, whom)
+        return cast("CachedTeacher", kept), rows
 
     def _kept_answers(self, pairs: Pairs) -> Teacher:
         """Returns a language model's outputs on the student's tokens."""
@@ -179,12 +181,18 @@ class _Lesson:
         return self._kept(self._teacher, key, session.rows, reading, session.collator)
 
     def _kept(
-        self, model: Any, key: str, rows: TicketRows, reading: Reading, collator: Collator
+        self,
+        model: Any,
+        key: str,
+        rows: TicketRows,
+        reading: Reading,
+        collator: Collator,
+        whom: str = "teacher",
     ) -> Teacher:
         session = self._session
         kept = self._weights.cache
         folder = local_path(kept) if kept else session.folder / TEACHER_FOLDER
-        what = f"{session.spec.what}: reading the teacher"
+        what = f"{session.spec.what}: reading the {whom}"
         session.tell("start", what=what, total=len(rows))
         return read_teacher(
             model,
