@@ -72,9 +72,10 @@ class DistillSettings:
         augment: Copies of each train row with other words, learned from the teacher alone, for
             task `intent`; rows of task `answer` have none, whatever this says, so that one profile
             serves both tasks.
-        probe: Share of the teacher's distribution that a linear probe on the base model's frozen
-            embeddings takes, a second opinion (`components.training.probe`); 0 for none. Like
-            `augment` for task `intent` alone. The base model is the one that the teacher names.
+        probe: Largest share of the teacher's distribution that a linear probe on the base model's
+            frozen embeddings takes, a second opinion (`components.training.probe`), as far as that
+            helps on the validation split; 0 for none. Like `augment` for task `intent` alone. The
+            base model is the one that the teacher names.
         divergence: Between teacher and student: `forward` or `reverse` KL, or `jsd`.
         top_k: Tokens kept of the teacher's logits at each target token, for task `answer`; 0 runs
             the teacher along.

@@ -69,8 +69,9 @@ class Distillation:
         augment: Copies of each train row with other words (`components.training.augment`), which
             the teacher reads and no label goes with; an epoch is 1 + `augment` times as long.
             Task `intent` only.
-        probe: Share of the teacher's distribution that a linear probe on the base model's frozen
-            embeddings (`components.training.probe`) takes; 0 for none. Task `intent` only.
+        probe: Largest share of the teacher's distribution that a linear probe on the base model's
+            frozen embeddings (`components.training.probe`) takes; the validation split decides how
+            much of it helps. 0 for none. Task `intent` only.
         base_model: That base model, as in fine-tuning; wanted with `probe`.
     """
 

@@ -42,6 +42,11 @@ class CachedTeacher:
         self._device = device
 
     @property
+    def logits(self) -> torch.Tensor:
+        """Of all rows, [rows, classes]."""
+        return self._tensors["logits"]
+
+    @property
     def means(self) -> torch.Tensor:
         """The mean state of the last compared layer, [rows, width]."""
         return self._tensors["hidden"][:, -1, 1]

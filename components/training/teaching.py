@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,7 +14,7 @@ from components.base_model import find_base
 from components.model_dir import load_model, model_labels
 from components.storage import local_path, localise
 from components.training.checkpoint import content_digest
-from components.training.data import Collator, TicketRows
+from components.training.data import Collator, TicketRows, read_rows, require_rows
 from components.training.losses import (
     HiddenProjection,
     Objective,
@@ -23,7 +25,7 @@ from components.training.losses import (
 from components.training.matching import require_comparable, token_map
 from components.training.models import backbone_layers, open_model
 from components.training.opened import Session, read_train_rows
-from components.training.probe import fit_probe
+from components.training.probe import Probe, choose_share
 from components.training.relations import common_heads, last_projections
 from components.training.spec import Distillation
 from components.training.teachers import (
@@ -51,6 +53,23 @@ def objective_of(session: Session) -> Objective:
     if spec.distillation is None:
         return Objective(spec.task, spec.label_smoothing)
     return _Lesson(session, spec.distillation).objective()
+
+
+@dataclass(frozen=True)
+class _Voice:
+    """A classifier that is heard.
+
+    Args:
+        name: As the progress calls it.
+        directory: Where it was opened from.
+        model: In evaluation mode.
+        tokenizer: Its own.
+    """
+
+    name: str
+    directory: Path
+    model: Any
+    tokenizer: Any
 
 
 class _Lesson:
@@ -121,49 +140,68 @@ class _Lesson:
 
     def _kept_classes(self, pairs: Pairs) -> Teacher:
         """Returns a classifier's outputs, mixed with a probe's where that is asked for."""
-        session, share = self._session, self._weights.probe
+        session = self._session
         labels = list(session.manifest["labels"])
         if model_labels(self._teacher) != labels:
             raise InputError(
                 "the teacher knows other labels than the shards", where=session.spec.teacher
             )
-        teacher, rows = self._classes_of(
-            self._teacher, self._tokenizer, localise(session.spec.teacher), pairs
-        )
-        if not share:
-            return teacher
-        base = find_base(self._weights.base_model)
-        model, tokenizer = open_model(base, "intent", labels)
-        last = len(backbone_layers(model))
-        read, _ = self._classes_of(model, tokenizer, base, ((1, last),), "base model")
-        wanted = torch.tensor([row.labels[0] for row in rows.rows])
-        said = fit_probe(read.means, wanted, len(labels)) if session.world.first else None
-        return teacher.with_opinion(cast("torch.Tensor", session.world.from_first(said)), share)
+        own = self._voice()
+        teacher = self._heard(own, "train", pairs)
+        return self._with_probe(own, teacher, labels) if self._weights.probe else teacher
 
-    def _classes_of(
-        self, model: Any, tokenizer: Any, directory: Path, pairs: Pairs, whom: str = "teacher"
-    ) -> tuple[CachedTeacher, TicketRows]:
-        """Returns a classifier's outputs on its own tokens, and the rows, matched by their place.
+    def _voice(self) -> _Voice:
+        directory = localise(self._session.spec.teacher)
+        return _Voice("teacher", directory, self._teacher, self._tokenizer)
+
+    def _with_probe(self, own: _Voice, teacher: CachedTeacher, labels: Sequence[str]) -> Teacher:
+        """Returns a teacher mixed with a probe, as far as that helps on the validation split."""
+        session, what = self._session, self._session.spec.what
+        directory = find_base(self._weights.base_model)
+        base = _Voice("base model", directory, *open_model(directory, "intent", labels))
+        top = ((1, len(backbone_layers(base.model))),)
+        learned, said = (self._heard(base, split, top) for split in ("train", "validation"))
+        held_out = self._heard(own, "validation", ())
+        found: Any = None
+        if session.world.first:
+            probe = Probe(learned.means, self._labels("train", own), len(labels))
+            wanted = self._labels("validation", own)
+            share = choose_share(held_out.logits, probe(said.means), wanted, self._weights.probe)
+            found = probe(learned.means), share
+        opinion, share = session.world.from_first(found)
+        session.tell("log", line=f"{what}: a probe takes {share:.1%} of the teacher's distribution")
+        return teacher.with_opinion(opinion, share)
+
+    def _heard(self, voice: _Voice, split: str, pairs: Pairs) -> CachedTeacher:
+        """Returns a classifier's outputs on its own tokens; rows are matched by their place.
 
         Args:
-            model: The classifier.
-            tokenizer: Its own.
-            directory: Where it was opened from.
+            voice: The classifier.
+            split: Whose rows it reads; those of `train` with their changed texts.
             pairs: (student layer, its layer) whose states are kept.
-            whom: As the progress calls it.
         """
         spec, shards, augment = self._session.spec, self._session.shards, self._weights.augment
         key = cache_key(
-            content_digest(directory),
+            content_digest(voice.directory),
             content_digest(shards),
+            split,
             spec.max_length,
             [layer for _, layer in pairs],
             *([augment, spec.seed] if augment else []),
         )
-        rows = read_train_rows(spec, shards, tokenizer)
-        collator = Collator(spec.task, tokenizer.pad_token_id)
-        kept = self._kept(model, key, rows, Reading(pairs), collator, whom)
-        return cast("CachedTeacher", kept), rows
+        collator = Collator(spec.task, voice.tokenizer.pad_token_id)
+        kept = self._kept(voice, key, self._rows(split, voice), Reading(pairs), collator)
+        return cast("CachedTeacher", kept)
+
+    def _rows(self, split: str, voice: _Voice) -> TicketRows:
+        spec, shards = self._session.spec, self._session.shards
+        if split == "train":
+            return read_train_rows(spec, shards, voice.tokenizer)
+        rows = read_rows(shards, split, voice.tokenizer, spec.task, spec.max_length)
+        return require_rows(rows, shards, split)
+
+    def _labels(self, split: str, voice: _Voice) -> torch.Tensor:
+        return torch.tensor([row.labels[0] for row in self._rows(split, voice).rows])
 
     def _kept_answers(self, pairs: Pairs) -> Teacher:
         """Returns a language model's outputs on the student's tokens."""
@@ -178,24 +216,18 @@ class _Lesson:
             weights.temperature,
             None if self._vocabulary is None else self._vocabulary.tolist(),
         )
-        return self._kept(self._teacher, key, session.rows, reading, session.collator)
+        return self._kept(self._voice(), key, session.rows, reading, session.collator)
 
     def _kept(
-        self,
-        model: Any,
-        key: str,
-        rows: TicketRows,
-        reading: Reading,
-        collator: Collator,
-        whom: str = "teacher",
+        self, voice: _Voice, key: str, rows: TicketRows, reading: Reading, collator: Collator
     ) -> Teacher:
         session = self._session
         kept = self._weights.cache
         folder = local_path(kept) if kept else session.folder / TEACHER_FOLDER
-        what = f"{session.spec.what}: reading the {whom}"
+        what = f"{session.spec.what}: reading the {voice.name}"
         session.tell("start", what=what, total=len(rows))
         return read_teacher(
-            model,
+            voice.model,
             rows,
             reading,
             folder / f"{key}.safetensors",
