@@ -147,7 +147,7 @@ class _Lesson:
                 "the teacher knows other labels than the shards", where=session.spec.teacher
             )
         own = self._voice()
-        teacher = self._heard(own, "train", pairs)
+        teacher = self._heard(own, "train", self._rows("train", own), pairs)
         return self._with_probe(own, teacher, labels) if self._weights.probe else teacher
 
     def _voice(self) -> _Voice:
@@ -160,24 +160,27 @@ class _Lesson:
         directory = find_base(self._weights.base_model)
         base = _Voice("base model", directory, *open_model(directory, "intent", labels))
         top = ((1, len(backbone_layers(base.model))),)
-        learned, said = (self._heard(base, split, top) for split in ("train", "validation"))
-        held_out = self._heard(own, "validation", ())
+        train, validation = (self._rows(split, base) for split in ("train", "validation"))
+        learned = self._heard(base, "train", train, top)
+        beside = self._heard(base, "validation", validation, top)
+        own_beside = self._heard(own, "validation", self._rows("validation", own), ())
         found: Any = None
         if session.world.first:
-            probe = Probe(learned.means, self._labels("train", own), len(labels))
-            wanted = self._labels("validation", own)
-            share = choose_share(held_out.logits, probe(said.means), wanted, self._weights.probe)
+            probe = Probe(learned.means, _labels(train), len(labels))
+            said, wanted = probe(beside.means), _labels(validation)
+            share = choose_share(own_beside.logits, said, wanted, self._weights.probe)
             found = probe(learned.means), share
         opinion, share = session.world.from_first(found)
         session.tell("log", line=f"{what}: a probe takes {share:.1%} of the teacher's distribution")
         return teacher.with_opinion(opinion, share)
 
-    def _heard(self, voice: _Voice, split: str, pairs: Pairs) -> CachedTeacher:
+    def _heard(self, voice: _Voice, split: str, rows: TicketRows, pairs: Pairs) -> CachedTeacher:
         """Returns a classifier's outputs on its own tokens; rows are matched by their place.
 
         Args:
             voice: The classifier.
-            split: Whose rows it reads; those of `train` with their changed texts.
+            split: Whose rows it reads.
+            rows: Those rows in its tokens.
             pairs: (student layer, its layer) whose states are kept.
         """
         spec, shards, augment = self._session.spec, self._session.shards, self._weights.augment
@@ -190,18 +193,16 @@ class _Lesson:
             *([augment, spec.seed] if augment else []),
         )
         collator = Collator(spec.task, voice.tokenizer.pad_token_id)
-        kept = self._kept(voice, key, self._rows(split, voice), Reading(pairs), collator)
+        kept = self._kept(voice, key, rows, Reading(pairs), collator)
         return cast("CachedTeacher", kept)
 
     def _rows(self, split: str, voice: _Voice) -> TicketRows:
+        """Returns a split in a classifier's tokens, `train` with its changed texts."""
         spec, shards = self._session.spec, self._session.shards
         if split == "train":
             return read_train_rows(spec, shards, voice.tokenizer)
         rows = read_rows(shards, split, voice.tokenizer, spec.task, spec.max_length)
         return require_rows(rows, shards, split)
-
-    def _labels(self, split: str, voice: _Voice) -> torch.Tensor:
-        return torch.tensor([row.labels[0] for row in self._rows(split, voice).rows])
 
     def _kept_answers(self, pairs: Pairs) -> Teacher:
         """Returns a language model's outputs on the student's tokens."""
@@ -235,6 +236,10 @@ class _Lesson:
             collator,
             lambda count: session.tell("advance", units=count),
         )
+
+
+def _labels(rows: TicketRows) -> torch.Tensor:
+    return torch.tensor([row.labels[0] for row in rows.rows])
 
 
 def _check_pairs(pairs: Pairs, own: int, its: int) -> None:
